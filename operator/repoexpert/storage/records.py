@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 MANIFEST = "manifest.json"
 
@@ -46,3 +47,44 @@ class Manifest(BaseModel):
     summary: dict[str, Any] = Field(default_factory=dict, description="The stage's own figures, JSON values.")
     files: dict[str, FileEntry] = Field(description="Relative POSIX path to size and sha256; the manifest excluded.")
     root: str = Field(default="", description="Prefix of the files below the artifact's folder (object stores).")
+
+    @field_validator("files")
+    @classmethod
+    def _files_stay_inside(cls, files: dict[str, FileEntry]) -> dict[str, FileEntry]:
+        for path in files:
+            if not is_inside(path):
+                raise ValueError(f"file path {path!r} is absolute or leaves the artifact's folder")
+        return files
+
+    @field_validator("root")
+    @classmethod
+    def _root_stays_inside(cls, root: str) -> str:
+        if root and not is_inside(root):
+            raise ValueError(f"root {root!r} is absolute or leaves the artifact's folder")
+        return root
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(entry.size for entry in self.files.values())
+
+
+@dataclass(frozen=True)
+class StoredArtifact:
+    """One folder of the store as a listing sees it, complete or not."""
+
+    key: ArtifactKey
+    state: Literal["complete", "partial", "corrupt"]
+    """`partial`: no manifest yet, a stage is at work or was stopped; `corrupt`: the manifest cannot be read."""
+    manifest: Manifest | None = None
+
+
+Manifests = list[Manifest]
+StoredArtifacts = list[StoredArtifact]
+Problems = list[str]
+"""Named because a class with a method called `list` cannot write `list[...]` in its signatures."""
+
+
+def is_inside(path: str) -> bool:
+    """Whether a POSIX path is relative, normal and cannot leave the folder it is joined to."""
+    return bool(path) and "\0" not in path and all(part not in ("", ".", "..") for part in path.split("/"))
