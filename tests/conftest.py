@@ -22,7 +22,9 @@ def _processes_of_this_run() -> dict[int, str]:
             continue
         try:
             if _MARK.encode() in (folder / "environ").read_bytes() and (folder / "cmdline").read_bytes():
-                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                found[int(folder.name)] = (
+                    (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                )
         except OSError:
             continue  # gone meanwhile, or somebody else's
     return found

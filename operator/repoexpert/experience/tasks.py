@@ -81,7 +81,11 @@ class Task(_Record):
 
 def task_id(unit: str, commit: str, start_patch: str, statement: str, verification: Verification) -> str:
     """`replay-` or `alignment-` and 12 hex digits, a function of the content alone."""
-    prefix = {"evolutionaryReplay": "replay", "semanticRuntimeAlignment": "alignment",
-              "softwareDesign": "design", "contextualImplementation": "implementation"}[unit]
+    prefix = {
+        "evolutionaryReplay": "replay",
+        "semanticRuntimeAlignment": "alignment",
+        "softwareDesign": "design",
+        "contextualImplementation": "implementation",
+    }[unit]
     body = json.dumps([unit, commit, start_patch, statement, verification.model_dump(mode="json")], sort_keys=True)
     return f"{prefix}-{hashlib.sha256(body.encode()).hexdigest()[:12]}"

@@ -22,7 +22,9 @@ class AttemptResult(BaseModel):
     unit: str
     attempt: int
     outcome: Outcome
-    reason: str = Field(default="", description="Why rejected or not submitted, a short constant such as `tests-failed`.")
+    reason: str = Field(
+        default="", description="Why rejected or not submitted, a short constant such as `tests-failed`."
+    )
     detail: str = Field(default="", description="For people: failing tests, the limit that was hit.")
     exit_status: str = Field(description="mini-SWE-agent's: Submitted, LimitsExceeded, RepeatedFormatError, ...")
     model: str
