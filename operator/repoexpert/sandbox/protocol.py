@@ -56,6 +56,8 @@ class Limits:
     cpu_seconds: int = 3600
     file_bytes: int = 2 << 30
     output_bytes: int = 1 << 20
+    disk_bytes: int = 8 << 30
+    """Of /testbed and /tmp together; a command that goes past it is killed like one that timed out."""
 
 
 class Sandbox(Protocol):

@@ -1,0 +1,160 @@
+"""The argument list of one bubblewrap call. Pure: the pool, the environment stage and the tests share it.
+
+What a command sees: the system's `/usr` read-only without other software's Python packages, the interpreter's prefix at
+its own path, a made-up `/etc`, a fresh `/proc` and a minimal `/dev`, and the binds the caller gives. Nothing else of the
+machine exists inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from repoexpert.sandbox.protocol import ENVIRONMENT, TESTBED
+
+HOME = "/tmp/home"
+USER_ID = 1000
+"""User and group of every command inside."""
+
+_SYSTEM_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_SHARED_ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "mime.types")
+_NETWORK_ETC = ("resolv.conf", "ssl", "ca-certificates", "pki")
+_SHM_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A folder or file of this machine at a path inside."""
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True)
+class System:
+    """What of this machine's system a sandbox sees; read once by `system_view`."""
+
+    links: tuple[tuple[str, str], ...]
+    """Merged-/usr links at the root: (`usr/bin`, `/bin`)."""
+    folders: tuple[str, ...]
+    """Root folders that are no links on this machine, bound read-only."""
+    hidden: tuple[str, ...]
+    """Folders covered by an empty one: installed packages that may hold a copy of the answer."""
+    etc: tuple[str, ...]
+    network_etc: tuple[str, ...]
+    prefix: str
+    """The interpreter's installation; empty when it is below /usr."""
+
+
+def system_view(python_prefix: Path, root: Path = Path("/")) -> System:
+    """Look at this machine once: which system folders exist and which of them must be hidden."""
+    links: list[tuple[str, str]] = []
+    folders: list[str] = ["/usr"]
+    for name in _SYSTEM_LINKS:
+        path = root / name
+        if path.is_symlink():
+            links.append((str(path.readlink()), f"/{name}"))
+        elif path.is_dir():
+            folders.append(f"/{name}")
+    below_usr = python_prefix.is_relative_to("/usr")
+    packages = [
+        *root.glob("usr/lib/python3*/dist-packages"),
+        *python_prefix.glob("lib/python*/site-packages"),
+    ]
+    if not python_prefix.is_relative_to("/usr/local"):
+        packages.append(root / "usr/local")
+    return System(
+        links=tuple(links),
+        folders=tuple(folders),
+        hidden=tuple(sorted(str(path) for path in packages if path.is_dir())),
+        etc=tuple(f"/etc/{name}" for name in _SHARED_ETC if (root / "etc" / name).exists()),
+        network_etc=tuple(f"/etc/{name}" for name in _NETWORK_ETC if (root / "etc" / name).exists()),
+        prefix="" if below_usr else str(python_prefix),
+    )
+
+
+def command_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The whole environment of a command; nothing of this process's own environment is inherited."""
+    return {
+        "PATH": f"{ENVIRONMENT}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        "HOME": HOME,
+        "USER": "user",
+        "VIRTUAL_ENV": ENVIRONMENT,
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "TERM": "dumb",
+        "PAGER": "cat",
+        "MANPAGER": "cat",
+        "GIT_PAGER": "cat",
+        "LESS": "-R",
+        "PIP_PROGRESS_BAR": "off",
+        "TQDM_DISABLE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **(extra or {}),
+    }
+
+
+def bubblewrap_arguments(
+    system: System,
+    binds: Sequence[Bind],
+    *,
+    environment: Mapping[str, str],
+    data: Mapping[str, int] | None = None,
+    cwd: str = TESTBED,
+    network: bool = False,
+    user_namespace_fd: int | None = None,
+    status_fd: int | None = None,
+) -> list[str]:
+    """Everything between `bwrap` and the command.
+
+    `data` gives paths inside whose content is read from a descriptor.
+    With `user_namespace_fd` (made by `identity.UserNamespace`, when this process is root) the command starts as the
+    namespace's root with only CAP_SETUID and CAP_SETGID and must be started through `setpriv`; without it bubblewrap
+    makes the namespace and the command is user 1000 at once.
+    """
+    arguments = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "sandbox"]
+    if not network:
+        arguments.append("--unshare-net")
+    arguments += ["--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    if user_namespace_fd is None:
+        arguments += ["--unshare-user", "--disable-userns", "--uid", str(USER_ID), "--gid", str(USER_ID)]
+    else:
+        arguments += ["--userns", str(user_namespace_fd), "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    if status_fd is not None:
+        arguments += ["--json-status-fd", str(status_fd)]
+    arguments += _system_mounts(system, network)
+    for bind in sorted(binds, key=lambda bind: bind.target.count("/")):
+        for parent in reversed(Path(bind.target).parents[:-1]):
+            arguments += ["--dir", str(parent)]
+        arguments += ["--bind" if bind.writable else "--ro-bind", str(bind.source), bind.target]
+    for path, descriptor in (data or {}).items():
+        arguments += ["--perms", "0444", "--ro-bind-data", str(descriptor), path]
+    arguments += ["--remount-ro", "/", "--chdir", cwd, "--clearenv"]
+    for name, value in environment.items():
+        arguments += ["--setenv", name, value]
+    return arguments
+
+
+def _system_mounts(system: System, network: bool) -> list[str]:
+    arguments: list[str] = []
+    for folder in system.folders:
+        arguments += ["--ro-bind", folder, folder]
+    for target, link in system.links:
+        arguments += ["--symlink", target, link]
+    if system.prefix:
+        # bubblewrap gives a missing parent the mode it has outside: 0700 for /root.
+        for parent in reversed(Path(system.prefix).parents[:-1]):
+            arguments += ["--perms", "0755", "--dir", str(parent)]
+        arguments += ["--ro-bind", system.prefix, system.prefix]
+    for folder in system.hidden:
+        arguments += ["--perms", "0755", "--size", "4096", "--tmpfs", folder, "--remount-ro", folder]
+    arguments += ["--dir", "/etc"]
+    for path in system.etc + (system.network_etc if network else ()):
+        arguments += ["--ro-bind", path, path]
+    return [
+        *arguments,
+        *("--proc", "/proc", "--dev", "/dev"),
+        *("--perms", "1777", "--size", str(_SHM_BYTES), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),
+    ]
