@@ -6,6 +6,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+RESULT = "result.json"
+TRAJECTORY = "trajectory.traj.json"
+"""mini-SWE-agent's own format, readable by its inspector."""
+PATCH = "patch.diff"
+"""What was submitted; absent when nothing was."""
+ATTEMPTS = "attempts"
+LEDGER = "ledger.jsonl"
+"""Beside `attempts/`: every result without its patch, one a line, in the order of the tasks."""
+
 Outcome = Literal["verified", "rejected", "not-submitted"]
 """`verified`: submitted and the unit's verifier says yes; `rejected`: submitted, verifier says no (see `reason`);
 `not-submitted`: the agent ran into a limit. An infrastructure failure is none of these: it leaves no result."""
@@ -34,7 +43,7 @@ class AttemptResult(BaseModel):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: str = "0"
-    seconds: float = 0.0
+    seconds: float = Field(default=0.0, description="Always 0 in an artifact: equal work must have equal bytes.")
     format_errors: int = 0
     looping: bool = Field(default=False, description="The same action and output three times in a row.")
     suspicious: tuple[str, ...] = Field(default=(), description="Commands that look for the answer outside the tree.")

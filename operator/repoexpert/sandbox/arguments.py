@@ -13,7 +13,7 @@ from pathlib import Path
 
 from repoexpert.sandbox.protocol import ENVIRONMENT, TESTBED
 
-HOME = "/tmp/home"
+HOME = "/tmp/home"  # noqa: S108 - a path inside the sandbox
 USER_ID = 1000
 """User and group of every command inside."""
 
@@ -156,5 +156,6 @@ def _system_mounts(system: System, network: bool) -> list[str]:
     return [
         *arguments,
         *("--proc", "/proc", "--dev", "/dev"),
-        *("--perms", "1777", "--size", str(_SHM_BYTES), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),
+        *("--perms", "1777", "--size", str(_SHM_BYTES), "--tmpfs", "/dev/shm"),  # noqa: S108 - inside
+        *("--remount-ro", "/dev"),
     ]

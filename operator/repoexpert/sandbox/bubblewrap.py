@@ -257,7 +257,7 @@ class BubblewrapSandbox:
     ) -> Ended:
         own = [
             Bind(self._folder / "testbed", TESTBED, writable=True),
-            Bind(self._folder / "tmp", "/tmp", writable=True),
+            Bind(self._folder / "tmp", "/tmp", writable=True),  # noqa: S108 - a path inside the sandbox
         ]
         try:
             # The agent owns these two and may have taken its own rights away.
@@ -326,7 +326,7 @@ def _make_folders(folder: Path, slot: _Slot) -> None:
 async def _remove(folder: Path) -> None:
     """Remove a claim's folder, however deep and whatever modes its files were given; never follows a link."""
     for command in (["rm", "-rf"], ["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
-        if not folder.exists():
+        if not await asyncio.to_thread(folder.exists):
             return
         process = await asyncio.create_subprocess_exec(
             *command, "--", str(folder), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL

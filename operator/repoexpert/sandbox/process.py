@@ -165,8 +165,7 @@ async def _communicate(process: asyncio.subprocess.Process, output: CappedOutput
 
 
 async def _drain(process: asyncio.subprocess.Process, output: CappedOutput) -> None:
-    assert process.stdout is not None
-    while chunk := await process.stdout.read(_CHUNK):
+    while process.stdout is not None and (chunk := await process.stdout.read(_CHUNK)):
         output.add(chunk)
     await process.wait()
 

@@ -18,7 +18,7 @@ from repoexpert.sandbox.protocol import StartTree
 
 INPUTS = "/run/repoexpert/start"
 _DATE = "2000-01-01T00:00:00Z"
-_PREPARE = f"""set -e
+_PREPARE = """set -e
 export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null
 mkdir -p /tmp/home
 cd /testbed
