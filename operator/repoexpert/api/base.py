@@ -62,11 +62,24 @@ class ApiModel(BaseModel):
 
     @model_validator(mode="after")
     def _apply_rules(self) -> Self:
-        problems = [(rule.field, rule.message) for rule in self.rules if not rule.holds(self)]
+        problems = [(rule.field, rule.message) for rule in self.rules if not rule.holds(self)] + self._repeated()
         if problems:
             text = "; ".join(f"{field}: {message}" if field else message for field, message in problems)
             raise PydanticCustomError(RULE_ERROR, "{text}", {"text": text, "problems": problems})
         return self
+
+    def _repeated(self) -> list[tuple[str, str]]:
+        """Repeated items of lists that are sets or maps, which the API server refuses as well."""
+        problems = []
+        for name, field in type(self).model_fields.items():
+            extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+            keys = extra.get("x-kubernetes-list-map-keys")
+            if extra.get("x-kubernetes-list-type") in ("set", "map"):
+                named = [str(key) for key in keys] if isinstance(keys, list) else []
+                items = [tuple(getattr(item, key) for key in named) or (item,) for item in getattr(self, name)]
+                again = sorted({" ".join(map(str, item)) for item in items if items.count(item) > 1})
+                problems += [(field.alias or name, f"lists {item} more than once") for item in again]
+        return problems
 
 
 class OpenModel(ApiModel):

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from repoexpert.api.base import ApiModel, Rule
 from repoexpert.api.references import SecretKeyRef
-from repoexpert.api.scalars import Count, DecimalText
+from repoexpert.api.scalars import Count, DecimalText, Text
 
 TEACHER_KEY_VARIABLE = "REPOEXPERT_TEACHER_API_KEY"
 """On one machine there are no Secrets: the value of `teacher.apiKeySecretRef` is read from this environment variable."""
@@ -63,11 +63,13 @@ class Teacher(ApiModel):
         description="gemini: Google's API. openai: any OpenAI-compatible endpoint, one inside the cluster included. "
         "scripted: no model at all, applies reference solutions; proves a pipeline, and is labelled so in every artifact.",
     )
-    model: Annotated[str, Field(max_length=253)] = Field(
+    model: Annotated[str, Text(253, min_length=0)] = Field(
         default="",
         description="Model name as the provider knows it. Absent: gemini-2.5-pro for gemini; needed for openai.",
     )
-    base_url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s@]+$")] | None = Field(
+    base_url: (
+        Annotated[str, Text(2048, r"^https?://[^\s@]+$", "is not a URL such as http://vllm.models:8000/v1")] | None
+    ) = Field(
         default=None,
         description="Root of the OpenAI-compatible API, for example http://vllm.models:8000/v1. openai only.",
     )

@@ -5,6 +5,7 @@ Every other package reads a spec through these types; `repoexpert crd` makes the
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
@@ -13,7 +14,7 @@ from repoexpert.api.base import ApiModel, OpenModel, Rule
 from repoexpert.api.evaluation import Evaluation
 from repoexpert.api.experience import AVAILABLE_UNITS, Experience
 from repoexpert.api.repository import Environment, Repository
-from repoexpert.api.scalars import Flag, ObjectName
+from repoexpert.api.scalars import Flag, ObjectName, Text
 from repoexpert.api.serving import Serving
 from repoexpert.api.training import Training
 
@@ -24,12 +25,17 @@ API_VERSION: Literal["repoexpert.dev/v1alpha1"] = "repoexpert.dev/v1alpha1"
 MAX_NAME_LENGTH = 40
 """The longest child is `NAME-environment-FP8`: 40 + 1 + 11 + 1 + 8 = 61 of the 63 that a label and a host name allow."""
 
+NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+"""A DNS label that begins with a letter, as the names of Services have to (RFC 1035)."""
+
 
 class Metadata(OpenModel):
     """The part of Kubernetes' ObjectMeta that RepoExpert reads."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253)]
-    namespace: Annotated[str, Field(min_length=1, max_length=63)] = "default"
+    name: ObjectName
+    namespace: Annotated[
+        str, Text(63, r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "is not a namespace: lower-case letters, digits and '-'")
+    ] = "default"
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
     generation: int | None = None
@@ -87,6 +93,18 @@ class RepoExpert(ApiModel):
     metadata: Metadata
     spec: RepoExpertSpec = Field(description="What is wanted.")
     status: dict[str, Any] | None = Field(default=None, description="What is; written by the operator alone.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=f"self.metadata.name.size() <= {MAX_NAME_LENGTH} && self.metadata.name.matches('{NAME_PATTERN}')",
+            message=f"must be at most {MAX_NAME_LENGTH} lower-case letters, digits and '-', begin with a letter and not "
+            "end in '-': services, jobs and pods are named after it",
+            holds=lambda it: (
+                len(it.metadata.name) <= MAX_NAME_LENGTH and re.fullmatch(NAME_PATTERN, it.metadata.name) is not None
+            ),
+            field="metadata.name",
+        ),
+    )
 
 
 def unavailable_units(expert: RepoExpert) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from repoexpert.api.base import ApiModel
-from repoexpert.api.scalars import ObjectName
+from repoexpert.api.scalars import ObjectName, Text
 
 
 class SecretRef(ApiModel):
@@ -20,6 +20,6 @@ class SecretKeyRef(ApiModel):
     """One key of a Secret in the namespace of the resource."""
 
     name: ObjectName = Field(description="Name of the Secret.")
-    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] = Field(
-        description="Key inside the Secret."
+    key: Annotated[str, Text(253, r"^[-._a-zA-Z0-9]+$", "is not a Secret key: letters, digits, '-', '_' and '.'")] = (
+        Field(description="Key inside the Secret.")
     )

@@ -9,17 +9,19 @@ from pydantic import Field
 
 from repoexpert.api.base import ApiModel, Rule, TransitionRule
 from repoexpert.api.references import SecretRef
-from repoexpert.api.scalars import ATOMIC, Command, Count, Day
+from repoexpert.api.scalars import ATOMIC, Command, Count, Day, Text
+
+URL_HINT = "is not a repository URL: write https://HOST/PATH, ssh://git@HOST/PATH (not git@HOST:PATH) or file:///PATH"
 
 
 class Repository(ApiModel):
     """The Git repository and the day its knowledge ends."""
 
-    url: Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^(https|ssh|file)://[^\s]+$")] = Field(
+    url: Annotated[str, Text(2048, r"^(https://|ssh://|file:///)[^\s]+$", URL_HINT)] = Field(
         description="Git URL: https://, ssh:// or file:// (an absolute path). Immutable: another repository is another expert. "
         "Must not contain a password or token; see credentialsSecretRef."
     )
-    ref: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/+@#-]*$")] = Field(
+    ref: Annotated[str, Text(255, r"^[A-Za-z0-9_][A-Za-z0-9._/+@#-]*$", "is not a branch, tag or commit")] = Field(
         default="HEAD", description="Branch, tag or commit whose history is read. HEAD means the default branch."
     )
     cutoff: Day = Field(
@@ -69,9 +71,9 @@ class TestRun(ApiModel):
 class Environment(ApiModel):
     """The environment the repository's code runs in. What is absent is detected from the repository at the cutoff."""
 
-    python: Annotated[str, Field(max_length=8, pattern=r"^3\.[0-9]{1,2}(\.[0-9]{1,2})?$")] | None = Field(
-        default=None, description='Python version in quotes, for example "3.9". Absent: detected.'
-    )
+    python: (
+        Annotated[str, Text(8, r"^3\.[0-9]{1,2}(\.[0-9]{1,2})?$", 'is not a Python version such as "3.9"')] | None
+    ) = Field(default=None, description='Python version in quotes, for example "3.9". Absent: detected.')
     install: Annotated[tuple[Command, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = Field(
         default=(),
         description="Shell commands that install the repository, run in its root. Packages are resolved as of the cutoff. "
@@ -79,6 +81,6 @@ class Environment(ApiModel):
     )
     test: TestRun = Field(default_factory=TestRun, description="How the repository's own tests are run.")
     system_packages: Annotated[
-        tuple[Annotated[str, Field(max_length=128, pattern=r"^[a-z0-9][a-z0-9+.:~=_-]*$")], ...],
+        tuple[Annotated[str, Text(128, r"^[a-z0-9][a-z0-9+.:~=_-]*$", "is not the name of a Debian package")], ...],
         Field(max_length=128, json_schema_extra=ATOMIC),
     ] = Field(default=(), description="Debian packages needed to build or test, for example libxml2-dev.")

@@ -55,15 +55,17 @@ class DecimalText:
 
     def parse(self, value: object) -> Decimal:
         """From a string, or from a Decimal in Python code; never from a number, whose digits YAML may already have bent."""
-        if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
-            raise PydanticCustomError(VALUE_ERROR, 'must be a decimal number in quotes, for example "0.5"')
-        if isinstance(value, int | float):
+        if isinstance(value, int | float) and not isinstance(value, bool):
             raise PydanticCustomError(
-                VALUE_ERROR, 'decimal numbers are strings here: write "{value}" in quotes', {"value": f"{value}"}
+                VALUE_ERROR, 'decimal numbers are strings here: write "{value}" in quotes', {"value": str(value)}
             )
-        if isinstance(value, str) and not re.match(self.pattern, value):
+        if isinstance(value, bool) or not isinstance(value, str | Decimal):
             raise PydanticCustomError(
-                VALUE_ERROR, '"{value}" is not a decimal number such as "0.5" or "1e-5"', {"value": value[:64]}
+                VALUE_ERROR, 'must be a decimal number in quotes such as "0.5", not {value}', {"value": quoted(value)}
+            )
+        if isinstance(value, str) and not re.fullmatch(self.pattern, value):
+            raise PydanticCustomError(
+                VALUE_ERROR, '{value} is not a decimal number such as "0.5" or "1e-5"', {"value": quoted(value)}
             )
         number = Decimal(value)
         if not self._within(number):
@@ -102,15 +104,15 @@ class DayText:
         """From "YYYY-MM-DD", or from a date in Python code."""
         if isinstance(value, date) and not isinstance(value, datetime):
             return value
-        if isinstance(value, str) and re.match(self.pattern, value):
+        if isinstance(value, str) and re.fullmatch(self.pattern, value):
             try:
                 return date.fromisoformat(value)
             except ValueError as error:
                 raise PydanticCustomError(
-                    VALUE_ERROR, '"{value}" is not a day: {why}', {"value": value, "why": str(error)}
+                    VALUE_ERROR, '"{value}" is not a day of the calendar', {"value": value}
                 ) from error
         raise PydanticCustomError(
-            VALUE_ERROR, 'must be a day as "YYYY-MM-DD", not {value}', {"value": repr(value)[:64]}
+            VALUE_ERROR, 'must be a day written "YYYY-MM-DD", not {value}', {"value": quoted(value)}
         )
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -123,13 +125,73 @@ class DayText:
         return {"type": "string", "format": "date", "pattern": self.pattern, "maxLength": 10}
 
 
+@dataclass(frozen=True)
+class Text:
+    """A string with a length, a pattern, and words for what the pattern means."""
+
+    max_length: int
+    pattern: str = ""
+    hint: str = ""
+    min_length: int = 1
+
+    def parse(self, value: object) -> str:
+        """The string itself; anything else is refused, a number with the advice to quote it."""
+        if not isinstance(value, str):
+            raise PydanticCustomError(VALUE_ERROR, "{why}", {"why": not_text(value)})
+        if len(value) < self.min_length:
+            raise PydanticCustomError(VALUE_ERROR, "must not be empty")
+        if len(value) > self.max_length:
+            raise PydanticCustomError(
+                VALUE_ERROR,
+                "is {length} characters long; at most {most} are allowed",
+                {"length": len(value), "most": self.max_length},
+            )
+        if self.pattern and not re.fullmatch(self.pattern, value):
+            raise PydanticCustomError(
+                VALUE_ERROR, "{value} {hint}", {"value": quoted(value), "hint": self.hint or "does not fit"}
+            )
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.parse)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        found: dict[str, Any] = {"type": "string", "maxLength": self.max_length}
+        if self.min_length:
+            found["minLength"] = self.min_length
+        if self.pattern:
+            found["pattern"] = self.pattern
+        return found
+
+
+def quoted(value: object) -> str:
+    """A value as a message shows it: strings in quotes, cut at 64 characters, YAML's words for the rest."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, dict | list | tuple):
+        return "a list" if isinstance(value, list | tuple) else "a mapping"
+    text = str(value) if len(str(value)) <= 64 else f"{str(value)[:61]}..."
+    return f'"{text}"' if isinstance(value, str) else text
+
+
+def not_text(value: object) -> str:
+    """Why a value that is not a string was refused where one is wanted."""
+    if isinstance(value, bool | int | float):
+        return f'must be a string: write "{quoted(value)}" in quotes'
+    return f"must be a string, not {quoted(value)}"
+
+
 Day = Annotated[date, DayText()]
 Count = Annotated[int, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 ObjectName = Annotated[
     str,
-    Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
+    Text(
+        253,
+        r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+        "is not a Kubernetes name: lower-case letters, digits, '-' and '.', with a letter or digit at both ends",
+    ),
 ]
 """Name of another Kubernetes object (RFC 1123 subdomain)."""
-Command = Annotated[str, Field(min_length=1, max_length=4096)]
+Command = Annotated[str, Text(4096)]
 """One shell command line, or one argument of a command."""

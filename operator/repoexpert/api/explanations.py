@@ -1,0 +1,154 @@
+"""pydantic's errors in words for whoever wrote the manifest: what is wrong and what to write instead.
+
+Used by `validation` alone. No message here may speak of Python, pydantic or "inputs".
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from repoexpert.api.base import RULE_ERROR
+from repoexpert.api.manifests import Path, dotted
+from repoexpert.api.scalars import VALUE_ERROR, not_text, quoted
+
+
+def explain(error: ErrorDetails, root: type[BaseModel]) -> list[tuple[Path, str]]:
+    """The problems behind one error of validating `root`: (path, message) each."""
+    path: Path = error["loc"]
+    kind, value, context = error["type"], error.get("input"), error.get("ctx", {})
+    if kind == RULE_ERROR:
+        return [((*path, *name.split(".")) if name else path, message) for name, message in context["problems"]]
+    if kind == VALUE_ERROR:
+        return [(path, error["msg"])]
+    if kind == "missing":
+        return [(path, "is required" + _purpose(root, path))]
+    if kind == "extra_forbidden":
+        return [(path, _unknown_field(root, path))]
+    if kind == "literal_error":
+        return [(path, _one_of(_choices(root, path), value))]
+    return [(path, _type_or_bound(kind, value, context))]
+
+
+def _type_or_bound(kind: str, value: Any, context: Mapping[str, Any]) -> str:
+    bounds = {
+        "greater_than_equal": "must be at least {ge}",
+        "greater_than": "must be above {gt}",
+        "less_than_equal": "must be at most {le}",
+        "less_than": "must be below {lt}",
+    }
+    if kind in bounds:
+        return f"{bounds[kind].format(**context)}, not {quoted(value)}"
+    if kind in ("int_type", "int_from_float", "int_parsing"):
+        return _not_whole(value)
+    if kind in ("bool_type", "bool_parsing"):
+        quotes = ": remove the quotes" if isinstance(value, str) and value.lower() in ("true", "false") else ""
+        return f"must be true or false, not {quoted(value)}{quotes}"
+    if kind == "string_type":
+        return not_text(value)
+    if kind == "tuple_type":
+        return f"must be a list, not {quoted(value)}" + (f": write [{quoted(value)}]" if isinstance(value, str) else "")
+    if kind == "too_long":
+        return f"holds {context.get('actual_length', 'too many')} items; at most {context['max_length']} are allowed"
+    if kind == "too_short":
+        return f"must hold at least {context['min_length']} item" + ("s" if context["min_length"] > 1 else "")
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return f"must hold fields (name: value lines below it), not {quoted(value)}"
+    return f"is not a valid value: {quoted(value)}"
+
+
+def _not_whole(value: Any) -> str:
+    if isinstance(value, str) and value.lstrip("-").isdigit():
+        return f"must be a whole number: remove the quotes around {quoted(value)}"
+    return f"must be a whole number, not {quoted(value)}"
+
+
+def suggestion(wrong: str, known: list[str]) -> str:
+    """The known word nearest to a wrong one, as a question; empty when nothing is near."""
+    plain = {word.lower(): word for word in known}
+    folded = wrong.replace("_", "").replace("-", "").lower()
+    near = difflib.get_close_matches(folded, plain, n=1, cutoff=0.6)
+    return f'did you mean "{plain[near[0]]}"?' if near else ""
+
+
+def _one_of(choices: list[str], value: Any) -> str:
+    words = f"must be {choices[0]}" if len(choices) == 1 else f"must be one of {', '.join(choices)}"
+    near = suggestion(value, choices) if isinstance(value, str) else ""
+    return f"{words}, not {quoted(value)}" + (f"; {near}" if near else "")
+
+
+def _unknown_field(root: type[BaseModel], path: Path) -> str:
+    name = str(path[-1])
+    model = model_at(root, path[:-1])
+    known = field_names(model) if model else []
+    near = suggestion(name, known)
+    if near:
+        return f"unknown field; {near}"
+    homes = [dotted(found) for found in walk(root) if found[-1] == name]
+    if homes:
+        return f"unknown field here; it belongs to {' or '.join(home.rpartition('.')[0] for home in homes[:3])}"
+    return f"unknown field; the fields here are {', '.join(known)}" if known else "unknown field"
+
+
+def _purpose(root: type[BaseModel], path: Path) -> str:
+    model = model_at(root, path[:-1])
+    for field in model.model_fields.values() if model else ():
+        if field.alias == path[-1] and field.description:
+            return f": {field.description.split('. ')[0].rstrip('.')}"
+    return ""
+
+
+def _choices(root: type[BaseModel], path: Path) -> list[str]:
+    annotation: Any = root
+    for part in path:
+        annotation = _step(annotation, part)
+    return [str(choice) for choice in get_args(annotation)]
+
+
+def field_names(model: type[BaseModel]) -> list[str]:
+    """The YAML names of a model's fields."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def model_at(root: type[BaseModel], path: Path) -> type[BaseModel] | None:
+    """The model that describes the object at a path, None where there is none."""
+    annotation: Any = root
+    for part in path:
+        annotation = _step(annotation, part)
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _step(annotation: Any, part: str | int) -> Any:
+    if isinstance(part, int):
+        return bare(get_args(annotation)[0]) if get_origin(annotation) is tuple else None
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        for field in annotation.model_fields.values():
+            if field.alias == part:
+                return bare(field.annotation)
+    return None
+
+
+def bare(annotation: Any) -> Any:
+    """An annotation without Annotated[...] and without "or None"."""
+    while True:
+        if hasattr(annotation, "__metadata__"):
+            annotation = annotation.__origin__
+        elif get_origin(annotation) in (Union, types.UnionType):
+            annotation = next(part for part in get_args(annotation) if part is not type(None))
+        else:
+            return annotation
+
+
+def walk(model: type[BaseModel], prefix: Path = ()) -> Iterator[Path]:
+    """Every field below a model by YAML names, sections before what they hold; items of lists are not entered."""
+    for name, field in model.model_fields.items():
+        path = (*prefix, field.alias or name)
+        yield path
+        inner = bare(field.annotation)
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from walk(inner, path)
