@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import typer
@@ -65,10 +65,10 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     return app
 
 
-def main() -> None:
+def main(application: Callable[[Sequence[str]], typer.Typer] = build) -> None:
     """Entry point of the console script."""
     try:
-        build(sys.argv[1:])()
+        application(sys.argv[1:])()
     except RepoExpertError as error:
         _say(str(error))
         sys.exit(error.exit_code)

@@ -168,6 +168,15 @@ class BucketStore:
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
+    @contextlib.contextmanager
+    def hold(self, namespace: str, name: str) -> Iterator[None]:
+        path = self._cache / record_file(namespace, name, "run")
+        with contextlib.ExitStack() as stack:
+            with disk(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(lock(path.with_name(".run.lock"), wait=False))
+            yield
+
     def read_record(self, namespace: str, name: str, record: str) -> dict[str, Any] | None:
         path = record_file(namespace, name, record)
         content = self._objects.read(path)

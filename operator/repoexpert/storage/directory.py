@@ -145,6 +145,15 @@ class DirectoryStore:
         with disk(self._root):
             return Verifier().problems(self._folder(key), manifest.files)
 
+    @contextlib.contextmanager
+    def hold(self, namespace: str, name: str) -> Iterator[None]:
+        path = self._root / record_file(namespace, name, "run")
+        with contextlib.ExitStack() as stack:
+            with disk(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(lock(path.with_name(".run.lock"), wait=False))
+            yield
+
     def read_record(self, namespace: str, name: str, record: str) -> dict[str, Any] | None:
         path = self._root / record_file(namespace, name, record)
         try:

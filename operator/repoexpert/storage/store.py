@@ -64,6 +64,9 @@ class ArtifactStore(Protocol):
     def verify(self, key: ArtifactKey) -> Problems:
         """Read every byte; what is wrong, one sentence each. Empty: the artifact is whole."""
 
+    def hold(self, namespace: str, name: str) -> AbstractContextManager[None]:
+        """Exclusive among runs of one expert on this machine. Raises Locked, with the holder, at once."""
+
     def read_record(self, namespace: str, name: str, record: str) -> dict[str, Any] | None:
         """A small mutable JSON object, or None."""
 
