@@ -51,8 +51,8 @@ class ApiModel(BaseModel):
         protected_namespaces=(),
     )
 
-    rules: ClassVar[tuple[Rule, ...]] = ()
-    transition_rules: ClassVar[tuple[TransitionRule, ...]] = ()
+    validations: ClassVar[tuple[Rule, ...]] = ()
+    transitions: ClassVar[tuple[TransitionRule, ...]] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -62,7 +62,7 @@ class ApiModel(BaseModel):
 
     @model_validator(mode="after")
     def _apply_rules(self) -> Self:
-        problems = [(rule.field, rule.message) for rule in self.rules if not rule.holds(self)] + self._repeated()
+        problems = [(rule.field, rule.message) for rule in self.validations if not rule.holds(self)] + self._repeated()
         if problems:
             text = "; ".join(f"{field}: {message}" if field else message for field, message in problems)
             raise PydanticCustomError(RULE_ERROR, "{text}", {"text": text, "problems": problems})

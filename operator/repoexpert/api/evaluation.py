@@ -58,7 +58,7 @@ class GateRule(ApiModel):
         description="The rule must hold with this one-sided confidence (bootstrap). Absent: the point estimate decides.",
     )
 
-    rules: ClassVar[tuple[Rule, ...]] = (
+    validations: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="has(self.minimumGain) != has(self.maximumRatio)",
             message="needs exactly one of minimumGain and maximumRatio",
@@ -112,7 +112,7 @@ class Evaluation(ApiModel):
         "An empty list lets every candidate pass.",
     )
 
-    rules: ClassVar[tuple[Rule, ...]] = (
+    validations: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="self.gate.all(g, g.metric.startsWith('execution.') || self.suites.exists(s, g.metric.startsWith(s.name + '.')))",
             message="a rule uses a suite that evaluation.suites does not list: list it, or write a gate without it "

@@ -34,7 +34,7 @@ class Units(ApiModel):
     evolutionary_replay: Quota = Field(default=0, description="Redo a change from the repository's own history.")
     semantic_runtime_alignment: Quota = Field(default=0, description="Write tests that reproduce a bug.")
 
-    rules: ClassVar[tuple[Rule, ...]] = (
+    validations: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="(has(self.softwareDesign) && self.softwareDesign > 0)"
             " || (has(self.contextualImplementation) && self.contextualImplementation > 0)"
@@ -79,7 +79,7 @@ class Teacher(ApiModel):
         f"On one machine its value is read from the environment variable {TEACHER_KEY_VARIABLE}.",
     )
 
-    rules: ClassVar[tuple[Rule, ...]] = (
+    validations: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="self.provider != 'openai' || (has(self.model) && self.model != '')",
             message="is needed when provider is openai",
@@ -126,7 +126,7 @@ class Agent(ApiModel):
         default=Decimal("0.95"), description="The teacher's nucleus sampling mass, a decimal in quotes."
     )
 
-    rules: ClassVar[tuple[Rule, ...]] = (
+    validations: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="self.outputTokens < self.contextTokens",
             message="must be below contextTokens: an answer is part of the conversation",

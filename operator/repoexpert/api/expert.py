@@ -6,7 +6,7 @@ Every other package reads a spec through these types; `repoexpert crd` makes the
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -16,6 +16,7 @@ from repoexpert.api.experience import AVAILABLE_UNITS, Experience
 from repoexpert.api.repository import Environment, Repository
 from repoexpert.api.scalars import Flag, ObjectName, Text
 from repoexpert.api.serving import Serving
+from repoexpert.api.status import RepoExpertStatus
 from repoexpert.api.training import Training
 
 GROUP = "repoexpert.dev"
@@ -73,7 +74,7 @@ class RepoExpertSpec(ApiModel):
     )
     deletion: Deletion = Field(default_factory=Deletion, description="What goes with the resource when it is deleted.")
 
-    rules: ClassVar[tuple[Rule, ...]] = (
+    validations: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="!has(self.evaluation.until) || self.evaluation.until > self.repository.cutoff",
             message="must be after repository.cutoff: evaluation uses the history between the two",
@@ -92,9 +93,9 @@ class RepoExpert(ApiModel):
     kind: Literal["RepoExpert"] = "RepoExpert"
     metadata: Metadata
     spec: RepoExpertSpec = Field(description="What is wanted.")
-    status: dict[str, Any] | None = Field(default=None, description="What is; written by the operator alone.")
+    status: RepoExpertStatus | None = Field(default=None, description="What is; written by the operator alone.")
 
-    rules: ClassVar[tuple[Rule, ...]] = (
+    validations: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel=f"self.metadata.name.size() <= {MAX_NAME_LENGTH} && self.metadata.name.matches('{NAME_PATTERN}')",
             message=f"must be at most {MAX_NAME_LENGTH} lower-case letters, digits and '-', begin with a letter and not "

@@ -33,7 +33,7 @@ class Repository(ApiModel):
         description="Secret with username and password, token, or ssh-privatekey and known_hosts. Absent: public.",
     )
 
-    rules: ClassVar[tuple[Rule, ...]] = (
+    validations: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="!self.url.matches('^https://[^/]*@') && !self.url.matches('^ssh://[^/@]*:[^/@]*@')",
             message="must not contain credentials: put them into a Secret and name it in credentialsSecretRef",
@@ -41,7 +41,7 @@ class Repository(ApiModel):
             field="url",
         ),
     )
-    transition_rules: ClassVar[tuple[TransitionRule, ...]] = (
+    transitions: ClassVar[tuple[TransitionRule, ...]] = (
         TransitionRule(
             cel="self.url == oldSelf.url",
             message="is immutable: another repository is another RepoExpert",

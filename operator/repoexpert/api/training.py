@@ -71,7 +71,7 @@ class Training(ApiModel):
         default=42, description="Seed of data order and initialization."
     )
 
-    rules: ClassVar[tuple[Rule, ...]] = (
+    validations: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="self.method != 'lora' || has(self.loraRank)",
             message="is needed when method is lora, for example loraRank: 16",

@@ -13,13 +13,14 @@ from pydantic import ValidationError
 from repoexpert.api.base import ApiModel
 from repoexpert.api.expert import API_VERSION, GROUP, RepoExpert, unavailable_units
 from repoexpert.api.explanations import explain, suggestion
+from repoexpert.api.klass import RepoExpertClass
 from repoexpert.api.manifests import Document, Problem, read_documents
 from repoexpert.errors import BadInput
 
 MAX_BYTES = 3 << 20
 """What the API server takes in one request."""
 
-KINDS: dict[str, type[ApiModel]] = {"RepoExpert": RepoExpert}
+KINDS: dict[str, type[ApiModel]] = {"RepoExpert": RepoExpert, "RepoExpertClass": RepoExpertClass}
 
 METADATA_FIELDS = [
     "name", "namespace", "labels", "annotations", "finalizers", "generateName", "ownerReferences", "uid", "generation",
