@@ -18,6 +18,9 @@ from pydantic_core import PydanticCustomError
 RULE_ERROR = "rule"
 """pydantic error type of a broken `Rule`; its context holds `problems`, a list of (field path, message)."""
 
+NO_DEFAULT = "x-no-default"
+"""Marks a field whose absence means something that a CRD default would hide: its class decides, or this version does."""
+
 
 @dataclass(frozen=True)
 class Rule:

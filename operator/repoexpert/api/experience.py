@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from repoexpert.api.base import ApiModel, Rule
+from repoexpert.api.base import NO_DEFAULT, ApiModel, Rule
 from repoexpert.api.references import SecretKeyRef
 from repoexpert.api.scalars import Count, DecimalText, Text
 
@@ -165,13 +165,13 @@ class Experience(ApiModel):
 
     units: Units = Field(
         default_factory=default_units,
-        json_schema_extra={"x-no-default": True},
+        json_schema_extra={NO_DEFAULT: True},
         description="The unit mix: verified trajectories wanted per unit. Absent: 2048 for every unit that this "
         "version of RepoExpert can collect.",
     )
     teacher: Teacher = Field(
         default_factory=Teacher,
-        json_schema_extra={"x-no-default": True},
+        json_schema_extra={NO_DEFAULT: True},
         description="The teacher. Absent: the class's, and without one Gemini 2.5 Pro.",
     )
     agent: Agent = Field(default_factory=Agent, description="Limits and sampling of the agent.")

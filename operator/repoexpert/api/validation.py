@@ -10,7 +10,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from repoexpert.api.base import ApiModel
 from repoexpert.api.expert import API_VERSION, GROUP, RepoExpert, unavailable_units
 from repoexpert.api.explanations import explain, suggestion
 from repoexpert.api.klass import RepoExpertClass
@@ -20,7 +19,8 @@ from repoexpert.errors import BadInput
 MAX_BYTES = 3 << 20
 """What the API server takes in one request."""
 
-KINDS: dict[str, type[ApiModel]] = {"RepoExpert": RepoExpert, "RepoExpertClass": RepoExpertClass}
+Resource = RepoExpert | RepoExpertClass
+KINDS: dict[str, type[Resource]] = {"RepoExpert": RepoExpert, "RepoExpertClass": RepoExpertClass}
 
 METADATA_FIELDS = [
     "name", "namespace", "labels", "annotations", "finalizers", "generateName", "ownerReferences", "uid", "generation",
@@ -32,7 +32,7 @@ METADATA_FIELDS = [
 class Checked:
     """What a text holds."""
 
-    objects: list[ApiModel] = field(default_factory=list)
+    objects: list[Resource] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     """Objects of other APIs ("v1 Secret"), which are not looked at."""
@@ -88,7 +88,7 @@ def _is_foreign(kind: object, version: object) -> bool:
     return version.split("/")[0] != GROUP and kind not in KINDS
 
 
-def _model(document: Document, kind: object, version: object) -> type[ApiModel] | None:
+def _model(document: Document, kind: object, version: object) -> type[Resource] | None:
     if version is None or kind is None:
         missing = "apiVersion" if version is None else "kind"
         value = API_VERSION if version is None else " or ".join(KINDS)
