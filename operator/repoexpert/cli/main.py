@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import typer
+import typer.core
 
 from repoexpert.errors import Interrupted, RepoExpertError
 
@@ -33,10 +34,19 @@ MODULES = {
 """Module of this package to the commands it registers, in the order of the help page."""
 
 
+class _Ordered(typer.core.TyperGroup):
+    """Commands in the order of MODULES, which is the order in which a newcomer needs them."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        order = [command for commands in MODULES.values() for command in commands]
+        return sorted(super().list_commands(ctx), key=order.index)
+
+
 def build(arguments: Sequence[str]) -> typer.Typer:
     """The application with the command that the arguments name, or with all of them for the help page."""
     app = typer.Typer(
         name="repoexpert",
+        cls=_Ordered,
         help="Turns a Git repository into a small coding model that knows it.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,

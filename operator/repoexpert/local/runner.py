@@ -33,6 +33,8 @@ STAGE_COMMAND = (sys.executable, "-m", "repoexpert.cli.main", "stage")
 BACKOFF_SECONDS = (5.0, 20.0)
 """Waits before the second and the third try of a stage that failed for want of infrastructure."""
 POLL_SECONDS = 0.25
+STAGE_NOTE = "stage"
+"""File of the work folder that names the stage at work."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ class _Run:
             *("--cache", str(request.cache), "--jobs", str(request.jobs)),
         ]
         with disk(log):
+            (self._work / STAGE_NOTE).write_text(row.name, encoding="utf-8")
             child = Child(row.name, command, files)
         try:
             while not child.wait(POLL_SECONDS):

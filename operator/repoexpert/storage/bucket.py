@@ -19,7 +19,7 @@ from typing import Any
 from repoexpert.errors import BadInput
 from repoexpert.storage.files import Verifier, write_atomically
 from repoexpert.storage.keys import parse_key, record_file, select
-from repoexpert.storage.locks import Locked, lock
+from repoexpert.storage.locks import Locked, holder, lock
 from repoexpert.storage.manifests import build_manifest, corrupt, manifest_bytes, parse_manifest, parse_record
 from repoexpert.storage.objects import Objects
 from repoexpert.storage.problems import CorruptArtifact, disk
@@ -170,12 +170,15 @@ class BucketStore:
 
     @contextlib.contextmanager
     def hold(self, namespace: str, name: str) -> Iterator[None]:
-        path = self._cache / record_file(namespace, name, "run")
+        path = self._run_lock(namespace, name)
         with contextlib.ExitStack() as stack:
             with disk(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(lock(path.with_name(".run.lock"), wait=False))
+                stack.enter_context(lock(path, wait=False))
             yield
+
+    def holder(self, namespace: str, name: str) -> str | None:
+        return holder(self._run_lock(namespace, name))
 
     def read_record(self, namespace: str, name: str, record: str) -> dict[str, Any] | None:
         path = record_file(namespace, name, record)
@@ -234,3 +237,6 @@ class BucketStore:
 
     def _whole(self, key: ArtifactKey) -> Path:
         return self._cache / "artifacts" / str(key)
+
+    def _run_lock(self, namespace: str, name: str) -> Path:
+        return (self._cache / record_file(namespace, name, "run")).with_name(".run.lock")

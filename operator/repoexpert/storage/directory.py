@@ -17,7 +17,7 @@ from typing import Any
 from repoexpert.errors import BadInput
 from repoexpert.storage.files import Verifier, flush, write_atomically
 from repoexpert.storage.keys import parse_key, record_file, select
-from repoexpert.storage.locks import Locked, lock
+from repoexpert.storage.locks import Locked, holder, lock
 from repoexpert.storage.manifests import build_manifest, corrupt, manifest_bytes, parse_manifest, parse_record
 from repoexpert.storage.problems import CorruptArtifact, disk, disk_problem
 from repoexpert.storage.records import (
@@ -147,12 +147,15 @@ class DirectoryStore:
 
     @contextlib.contextmanager
     def hold(self, namespace: str, name: str) -> Iterator[None]:
-        path = self._root / record_file(namespace, name, "run")
+        path = self._run_lock(namespace, name)
         with contextlib.ExitStack() as stack:
             with disk(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(lock(path.with_name(".run.lock"), wait=False))
+                stack.enter_context(lock(path, wait=False))
             yield
+
+    def holder(self, namespace: str, name: str) -> str | None:
+        return holder(self._run_lock(namespace, name))
 
     def read_record(self, namespace: str, name: str, record: str) -> dict[str, Any] | None:
         path = self._root / record_file(namespace, name, record)
@@ -174,3 +177,6 @@ class DirectoryStore:
 
     def _lock(self, key: ArtifactKey) -> Path:
         return self._folder(key).with_name(f".{key.fingerprint}.lock")
+
+    def _run_lock(self, namespace: str, name: str) -> Path:
+        return (self._root / record_file(namespace, name, "run")).with_name(".run.lock")

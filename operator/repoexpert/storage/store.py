@@ -67,6 +67,9 @@ class ArtifactStore(Protocol):
     def hold(self, namespace: str, name: str) -> AbstractContextManager[None]:
         """Exclusive among runs of one expert on this machine. Raises Locked, with the holder, at once."""
 
+    def holder(self, namespace: str, name: str) -> str | None:
+        """Process id of the run that holds the expert, or None."""
+
     def read_record(self, namespace: str, name: str, record: str) -> dict[str, Any] | None:
         """A small mutable JSON object, or None."""
 
