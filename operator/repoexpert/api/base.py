@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic.alias_generators import to_camel, to_snake
 from pydantic_core import PydanticCustomError
 
 RULE_ERROR = "rule"
@@ -78,7 +78,7 @@ class ApiModel(BaseModel):
             extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
             keys = extra.get("x-kubernetes-list-map-keys")
             if extra.get("x-kubernetes-list-type") in ("set", "map"):
-                named = [str(key) for key in keys] if isinstance(keys, list) else []
+                named = [to_snake(str(key)) for key in keys] if isinstance(keys, list) else []
                 items = [tuple(getattr(item, key) for key in named) or (item,) for item in getattr(self, name)]
                 again = sorted({" ".join(map(str, item)) for item in items if items.count(item) > 1})
                 problems += [(field.alias or name, f"lists {item} more than once") for item in again]

@@ -7,7 +7,7 @@ https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import yaml
 from pydantic import BaseModel
@@ -15,8 +15,8 @@ from pydantic.fields import FieldInfo
 
 from repoexpert.api.base import NO_DEFAULT, ApiModel, Rule, TransitionRule
 from repoexpert.api.expert import GROUP, VERSION, RepoExpert
-from repoexpert.api.explanations import bare
 from repoexpert.api.klass import RepoExpertClass
+from repoexpert.api.schemas import bare, is_model, item_of
 
 Schema = dict[str, Any]
 
@@ -165,24 +165,16 @@ def _object(model: type[ApiModel]) -> Schema:
 def _property(field: FieldInfo, generated: Schema, definitions: Mapping[str, Schema]) -> Schema:
     described: Schema = {"description": field.description} if field.description else {}
     inner = bare(field.annotation)
-    if isinstance(inner, type) and issubclass(inner, ApiModel):
+    if is_model(inner):
         schema = _object(inner) | described
     else:
         schema = described | _leaf(generated, definitions)
-        item = _item_model(inner)
-        if item is not None:
-            schema["items"] = _object(item)
+        if is_model(item_of(inner)):
+            schema["items"] = _object(item_of(inner))
     default = _default(field)
     if default is not None:
         schema["default"] = default
     return schema
-
-
-def _item_model(annotation: Any) -> type[ApiModel] | None:
-    if get_origin(annotation) is not tuple:
-        return None
-    item = bare(get_args(annotation)[0])
-    return item if isinstance(item, type) and issubclass(item, ApiModel) else None
 
 
 def _leaf(generated: Schema, definitions: Mapping[str, Schema]) -> Schema:
@@ -209,20 +201,27 @@ def _without_null(generated: Schema) -> Schema:
 
 
 def _default(field: FieldInfo) -> Any:
-    """The default as the API server fills it in; None for none. Empty strings, lists and maps need no filling in."""
-    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    if field.is_required() or NO_DEFAULT in extra:
+    """The default as the API server fills it in; None for none. Empty strings, lists and maps need no filling in.
+
+    A section's default is written out in full: the API server runs the section's CEL rules on it before it fills in
+    the defaults of the fields inside.
+    """
+    if field.is_required() or _keeps_absence(field):
         return None
     value = field.get_default(call_default_factory=True)
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     plain = _plain(value)
-    return None if plain in ("", [], {}) else plain
+    return plain if isinstance(value, BaseModel) or plain not in ("", [], {}) else None
+
+
+def _keeps_absence(field: FieldInfo) -> bool:
+    return isinstance(field.json_schema_extra, dict) and NO_DEFAULT in field.json_schema_extra
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json", by_alias=True, exclude_none=True)
+        fields = type(value).model_fields.items()
+        inner = {field.alias: _plain(getattr(value, name)) for name, field in fields if not _keeps_absence(field)}
+        return {alias: found for alias, found in inner.items() if found not in (None, "", [], {})}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value if value is None or isinstance(value, bool | int | dict) else str(value)

@@ -6,9 +6,8 @@ Used by `validation` alone. No message here may speak of Python, pydantic or "in
 from __future__ import annotations
 
 import difflib
-import types
-from collections.abc import Iterator, Mapping
-from typing import Any, Union, get_args, get_origin
+from collections.abc import Mapping
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -16,6 +15,7 @@ from pydantic_core import ErrorDetails
 from repoexpert.api.base import RULE_ERROR
 from repoexpert.api.manifests import Path, dotted
 from repoexpert.api.scalars import VALUE_ERROR, not_text, quoted
+from repoexpert.api.schemas import annotation_at, field_names, model_at, walk
 
 
 def explain(error: ErrorDetails, root: type[BaseModel]) -> list[tuple[Path, str]]:
@@ -104,51 +104,4 @@ def _purpose(root: type[BaseModel], path: Path) -> str:
 
 
 def _choices(root: type[BaseModel], path: Path) -> list[str]:
-    annotation: Any = root
-    for part in path:
-        annotation = _step(annotation, part)
-    return [str(choice) for choice in get_args(annotation)]
-
-
-def field_names(model: type[BaseModel]) -> list[str]:
-    """The YAML names of a model's fields."""
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def model_at(root: type[BaseModel], path: Path) -> type[BaseModel] | None:
-    """The model that describes the object at a path, None where there is none."""
-    annotation: Any = root
-    for part in path:
-        annotation = _step(annotation, part)
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
-
-
-def _step(annotation: Any, part: str | int) -> Any:
-    if isinstance(part, int):
-        return bare(get_args(annotation)[0]) if get_origin(annotation) is tuple else None
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        for field in annotation.model_fields.values():
-            if field.alias == part:
-                return bare(field.annotation)
-    return None
-
-
-def bare(annotation: Any) -> Any:
-    """An annotation without Annotated[...] and without "or None"."""
-    while True:
-        if hasattr(annotation, "__metadata__"):
-            annotation = annotation.__origin__
-        elif get_origin(annotation) in (Union, types.UnionType):
-            annotation = next(part for part in get_args(annotation) if part is not type(None))
-        else:
-            return annotation
-
-
-def walk(model: type[BaseModel], prefix: Path = ()) -> Iterator[Path]:
-    """Every field below a model by YAML names, sections before what they hold; items of lists are not entered."""
-    for name, field in model.model_fields.items():
-        path = (*prefix, field.alias or name)
-        yield path
-        inner = bare(field.annotation)
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from walk(inner, path)
+    return [str(choice) for choice in get_args(annotation_at(root, path))]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repoexpert.api.expert import RepoExpert
-from repoexpert.graph.definitions import DEFINITIONS, STAGES, downstream, readers
+from repoexpert.graph.definitions import DEFINITIONS, STAGES, StageName, downstream, readers
 from repoexpert.graph.fingerprints import changed, fingerprints
 
 RESOLUTION = SimpleNamespace(url="https://example.com/a", cutoff_commit="a" * 40, until_commit="b" * 40)
@@ -29,7 +29,7 @@ SPEC: dict[str, Any] = {
         "gate": [{"metric": "heldout.nll", "maximumRatio": "0.9"}],
     },
 }
-GOLDEN: dict[str, str] = {
+GOLDEN: dict[StageName, str] = {
     "environment": "84f57ff050ed47bf53c098a25a610738f90d5028601778585f12247351591cf6",
     "tasks": "8e02a65f8786e4e5c796281f9bc1edf361a4cda0206da04346f807ddd92c4981",
     "rollout": "1823a091bdeeb5e5a2e1621e9f8c529fb4a3fdef64869ab3228a250f5a348be8",
@@ -52,9 +52,9 @@ json.dump(fingerprints(RepoExpert.model_validate({"metadata": {"name": "a"}, "sp
 """
 
 
-def of(spec: dict[str, Any], **resolution: str) -> dict[str, str]:
+def of(spec: dict[str, Any], **resolution: str) -> dict[StageName, str]:
     expert = RepoExpert.model_validate({"metadata": {"name": "a"}, "spec": spec})
-    return dict(fingerprints(expert, SimpleNamespace(**vars(RESOLUTION) | resolution)))
+    return fingerprints(expert, SimpleNamespace(**vars(RESOLUTION) | resolution))
 
 
 def shuffled(value: Any, random_: random.Random) -> Any:
@@ -125,11 +125,11 @@ def test_the_order_of_test_arguments_matters() -> None:
 
 
 def test_another_cutoff_commit_runs_everything_again() -> None:
-    assert changed(of(SPEC), of(SPEC, cutoff_commit="c" * 40)) == STAGES  # type: ignore[arg-type]
+    assert changed(of(SPEC), of(SPEC, cutoff_commit="c" * 40)) == STAGES
 
 
 def test_new_commits_after_the_cutoff_only_evaluate_again() -> None:
-    assert changed(of(SPEC), of(SPEC, until_commit="c" * 40)) == ("evaluation", "serving")  # type: ignore[arg-type]
+    assert changed(of(SPEC), of(SPEC, until_commit="c" * 40)) == ("evaluation", "serving")
 
 
 def test_a_pin_reaches_its_stage_and_those_after_it() -> None:

@@ -12,7 +12,7 @@ from repoexpert.graph.states import StageState, plan_local, states
 PRINTS: dict[StageName, str] = {name: name[0] * 64 for name in STAGES}
 UP, MISSING, BLOCKED = StageState.UP_TO_DATE, StageState.MISSING, StageState.BLOCKED
 
-STATES: dict[str, tuple[set[str], list[StageState]]] = {
+STATES: dict[str, tuple[set[StageName], list[StageState]]] = {
     "nothing done: only the first can run": (set(), [MISSING] + [BLOCKED] * 6),
     "all done": (set(STAGES), [UP] * 7),
     "collected: the dataset is next": ({"environment", "tasks", "rollout"}, [UP, UP, UP, MISSING] + [BLOCKED] * 3),

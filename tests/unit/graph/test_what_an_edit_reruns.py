@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from repoexpert.api.expert import RepoExpert, RepoExpertSpec
-from repoexpert.api.explanations import walk
 from repoexpert.api.manifests import dotted
+from repoexpert.api.schemas import walk
 from repoexpert.graph.definitions import STAGES, StageName
 from repoexpert.graph.fingerprints import changed, fingerprints
 
