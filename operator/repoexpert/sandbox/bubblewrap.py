@@ -195,10 +195,10 @@ class BubblewrapSandbox:
     async def run(
         self, command: str, *, timeout: float, env: Mapping[str, str] | None = None, cwd: str = TESTBED
     ) -> Result:
-        """Run `command` with bash; a command in a folder that is gone answers like a shell would, with exit code 1."""
+        """Run `command` with bash, without its NUL characters; a command in a folder that is gone answers like a shell would, with exit code 1."""
         folder = "" if cwd == TESTBED else f"cd -- {shlex.quote(cwd)} || exit 1\n"
-        body = (folder + command).encode("utf-8", "replace")
-        inline = len(body) <= _ARGV_BYTES and b"\0" not in body
+        body = (folder + command).replace("\0", "").encode("utf-8", "replace")
+        inline = len(body) <= _ARGV_BYTES
         ended = await self._execute(
             ["/bin/bash", "-c", body] if inline else ["/bin/bash", _COMMAND_FILE],
             timeout=timeout,
