@@ -152,31 +152,32 @@ class BubblewrapPool:
             (folder / name).write_text(text, encoding="utf-8")
         return [Bind(folder / name, f"/etc/{name}") for name in _ETC]
 
-    def arguments(
+    def options(
         self,
         slot: _Slot,
         binds: Sequence[Bind],
-        group: ControlGroup | None,
         *,
         environment: Mapping[str, str],
         status_fd: int,
         data: Mapping[str, int],
-    ) -> list[str]:
-        """The whole argument list up to the command inside; `data` are paths inside to descriptors of their content."""
-        namespace = slot.namespace
-        arguments = [
-            *("/bin/sh", "-c", launch_script(self.limits, group.procs if group is not None else ()), "sh", self._bwrap),
-            *bubblewrap_arguments(
-                self._system,
-                [*self._binds, *binds],
-                environment=command_environment({**self._environment, **environment}),
-                network=self._network,
-                user_namespace_fd=namespace.fd if namespace is not None else None,
-                status_fd=status_fd,
-                data=data,
-            ),
-        ]
-        if namespace is not None:
+    ) -> bytes:
+        """bubblewrap's options for one command, as it reads them from `--args`; `data` are paths inside to descriptors."""
+        options = bubblewrap_arguments(
+            self._system,
+            [*self._binds, *binds],
+            environment=command_environment({**self._environment, **environment}),
+            network=self._network,
+            user_namespace_fd=slot.namespace.fd if slot.namespace is not None else None,
+            status_fd=status_fd,
+            data=data,
+        )
+        return b"".join(option.encode("utf-8", "replace") + b"\0" for option in options)
+
+    def launcher(self, slot: _Slot, group: ControlGroup | None, options_fd: int) -> list[str]:
+        """What comes before the command inside. Options go by descriptor: a command can read its parents' arguments."""
+        joined = group.procs if group is not None else ()
+        arguments = ["/bin/sh", "-c", launch_script(self.limits, joined), "sh", self._bwrap, "--args", str(options_fd)]
+        if slot.namespace is not None:
             arguments += [self._setpriv, "--reuid", "1000", "--regid", "1000", "--clear-groups"]
         if group is None:
             arguments += [self._prlimit, f"--nproc={self.limits.processes}"]
@@ -270,22 +271,18 @@ class BubblewrapSandbox:
             files = {path: stack.enter_context(_memory_file(content)) for path, content in (data or {}).items()}
             namespace = self._slot.namespace
 
+            options_fd = stack.enter_context(_memory_file(b""))
+
             def argv(status_fd: int) -> list[str | bytes]:
-                return [
-                    *self._pool.arguments(
-                        self._slot,
-                        [*own, *binds],
-                        self._group,
-                        environment=environment or {},
-                        status_fd=status_fd,
-                        data=files,
-                    ),
-                    *command,
-                ]
+                options = self._pool.options(
+                    self._slot, [*own, *binds], environment=environment or {}, status_fd=status_fd, data=files
+                )
+                os.pwrite(options_fd, options, 0)
+                return [*self._pool.launcher(self._slot, self._group, options_fd), *command]
 
             return await run_bubblewrap(
                 argv,
-                pass_fds=[*files.values(), *([namespace.fd] if namespace is not None else [])],
+                pass_fds=[options_fd, *files.values(), *([namespace.fd] if namespace is not None else [])],
                 timeout=timeout,
                 output_bytes=self._pool.limits.output_bytes if output_bytes is None else output_bytes,
                 stdin=stdin,
