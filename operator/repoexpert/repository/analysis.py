@@ -86,13 +86,13 @@ def same_behaviour(one: bytes, other: bytes) -> bool | None:
 
     Only the top-level statements on differing lines are compared, so that large files cost little.
     """
-    trees = parse(one), parse(other)
-    if trees[0] is None or trees[1] is None:
+    first, second = parse(one), parse(other)
+    if first is None or second is None:
         return None
     lines = one.split(b"\n"), other.split(b"\n")
     head, tail = common_ends(*lines)
     dumps = []
-    for tree, mine in zip(trees, lines, strict=True):
+    for tree, mine in zip((first, second), lines, strict=True):
         touched = [node for node in tree.body if (node.end_lineno or 0) > head and _first(node) <= len(mine) - tail]
         dumps.append([_meaning(node) for node in touched if not _is_text(node)])
     return dumps[0] == dumps[1]
@@ -110,7 +110,8 @@ def common_ends(one: Sequence[bytes], other: Sequence[bytes]) -> tuple[int, int]
 
 
 def _first(node: ast.stmt) -> int:
-    return min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
+    decorators = node.decorator_list if isinstance(node, (*_Function, ast.ClassDef)) else []
+    return min([node.lineno, *(d.lineno for d in decorators)])
 
 
 def _is_text(node: ast.stmt) -> bool:

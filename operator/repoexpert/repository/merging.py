@@ -125,7 +125,8 @@ def merge_source(base: str, ours: str, theirs: str) -> Iterator[str]:
         return
     if (text := merge_pieces(*logical)) is not None:
         yield text
-    if difflib.SequenceMatcher(None, *[[p.key for p in side] for side in logical[:2]], autojunk=False).ratio() > 0.6:
+    keys = [[piece.key for piece in side] for side in logical[:2]]
+    if difflib.SequenceMatcher(None, keys[0], keys[1], autojunk=False).ratio() > 0.6:
         text = merge_pieces(*map(token_pieces, (base, ours, theirs)))
         if text is not None:
             yield text

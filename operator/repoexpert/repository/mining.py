@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
+from repoexpert.errors import InfrastructureError
 from repoexpert.repository.git import run_git
 from repoexpert.repository.objects import open_git
 
@@ -196,9 +197,7 @@ def _brought(spine: Sequence[str], messages: Mapping[str, _Message]) -> dict[str
     return brought
 
 
-def _changed_files(
-    git_dir: Path, span: Sequence[str], layout: Layout
-) -> Iterator[tuple[str, tuple[ChangedFile, ...]]]:
+def _changed_files(git_dir: Path, span: Sequence[str], layout: Layout) -> Iterator[tuple[str, tuple[ChangedFile, ...]]]:
     """Per commit its Python files, newest commit first, each with the path that later renames gave it."""
     arguments = ["log", "--first-parent", "-m", "-M", "--raw", "--no-abbrev", "--format=%x01%H", *span, "--", "*.py"]
     today: dict[str, str] = {}
@@ -242,7 +241,8 @@ def stream_diffs(git_dir: Path, changes: Sequence[Change], context: int = 3) -> 
     arguments = ["diff-tree", "--stdin", "-r", "-M", "-p", f"-U{context}", "--", "*.py"]
     with _feed("".join(f"{c.commit} {c.parent}\n" for c in changes).encode()) as pairs:
         process = open_git(git_dir, arguments, pairs)
-    assert process.stdout is not None
+    if process.stdout is None:
+        raise InfrastructureError("git diff-tree started without a pipe")
     pending: list[bytes] = []
     current: Change | None = None
     with process.stdout as stream:
@@ -261,7 +261,7 @@ def stream_diffs(git_dir: Path, changes: Sequence[Change], context: int = 3) -> 
 
 def _feed(text: bytes) -> IO[bytes]:
     """A file to read `text` from, so that no thread has to write while the output is read."""
-    file = tempfile.TemporaryFile()
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     file.write(text)
     file.seek(0)
     return file

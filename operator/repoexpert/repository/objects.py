@@ -15,7 +15,9 @@ from repoexpert.errors import InfrastructureError
 from repoexpert.repository.git import environment, run_git
 
 
-def open_git(git_dir: Path, arguments: Sequence[str], stdin: int | IO[bytes] = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+def open_git(
+    git_dir: Path, arguments: Sequence[str], stdin: int | IO[bytes] = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     """`git ARGUMENTS` on `git_dir` with its output as a pipe."""
     return subprocess.Popen(
         ["git", f"--git-dir={git_dir}", *arguments],
@@ -31,13 +33,15 @@ class Blobs:
 
     def __init__(self, git_dir: Path) -> None:
         self._process = open_git(git_dir, ["cat-file", "--batch"], subprocess.PIPE)
+        if self._process.stdin is None or self._process.stdout is None:
+            raise InfrastructureError("git cat-file started without pipes")
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
 
     def read(self, name: str) -> bytes | None:
         """Content of a blob (`<id>` or `<commit>:<path>`), None when there is no such file."""
         if "\n" in name:
             return None
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None
+        stdin, stdout = self._stdin, self._stdout
         try:
             stdin.write(name.encode(errors="surrogateescape") + b"\n")
             stdin.flush()
@@ -54,15 +58,16 @@ class Blobs:
 
     def close(self) -> None:
         """End the process."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
+        self._stdin.close()
+        self._stdout.close()
         self._process.wait()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 

@@ -49,7 +49,9 @@ class Part:
     """It takes whole functions away: the change had added them."""
 
 
-def undo_file(file: ChangedFile, hunks: Sequence[Hunk], today: bytes | None, blob: str | None, read: ReadBlob) -> Undone | None:
+def undo_file(
+    file: ChangedFile, hunks: Sequence[Hunk], today: bytes | None, blob: str | None, read: ReadBlob
+) -> Undone | None:
     """One file undone as a whole or in some of its hunks; None when nothing of it reverses. `blob` is today's id."""
     if file.after is None:
         restored = read(file.before) if file.before and today is None else None

@@ -181,7 +181,9 @@ def _removed(path: str, symbol: Symbol, after: bytes, today: Today) -> Iterator[
     yield Edit(where, now.name, "remove", first, now.last, b"", _words(after), False)
 
 
-def _restored(path: str, symbol: Symbol, before: Sequence[bytes], old: Mapping[str, Symbol], today: Today) -> Iterator[Edit]:
+def _restored(
+    path: str, symbol: Symbol, before: Sequence[bytes], old: Mapping[str, Symbol], today: Today
+) -> Iterator[Edit]:
     now = today.symbols(path)
     if symbol.name in now or (symbol.parent and symbol.parent not in now) or symbol.leaf == "__all__":
         return
