@@ -68,9 +68,11 @@ def _misbehave(stage: str, told: dict[str, Any], number: int, context: StageCont
             os.kill(os.getpid(), signal.SIGKILL)
         case "child":
             _start_children()
+            (context.work / "ready").write_text("")
             time.sleep(600)
         case "stubborn":
             _start_children()
+            (context.work / "ready").write_text("")
             _ignore_signals_and_compute()
         case "fill":
             with (context.work / "big").open("wb") as file:
@@ -86,7 +88,6 @@ def _start_children() -> None:
     subprocess.Popen([sys.executable, "-c", ignore], start_new_session=True)
     orphan = f"import subprocess,sys; subprocess.Popen([sys.executable, '-c', {ignore!r}], start_new_session=True)"
     subprocess.run([sys.executable, "-c", orphan], check=True)
-    time.sleep(0.5)
 
 
 def _ignore_signals_and_compute() -> None:

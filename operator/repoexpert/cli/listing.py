@@ -10,6 +10,8 @@ from typing import Any
 
 import typer
 
+from repoexpert.local.text import printable
+
 
 def show(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool, empty: str) -> None:
     """Print rows; the table has the given columns, JSON has every key. `empty` goes to stderr when there are none."""
@@ -49,11 +51,6 @@ def cell(value: Any) -> str:
         return "yes" if value else "no"
     text = f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if isinstance(value, float) else str(value)
     return printable(text.replace("\n", " "))
-
-
-def printable(text: str) -> str:
-    """`text` with control characters made visible, so that nothing stored can steer the terminal."""
-    return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text)
 
 
 def size(count: int) -> str:

@@ -93,8 +93,10 @@ def main(application: Callable[[Sequence[str]], typer.Typer] = build) -> None:
 
 
 def _say(message: str) -> None:
+    from repoexpert.local.text import printable
+
     sys.stdout.flush()
-    print(f"repoexpert: {message}", file=sys.stderr)
+    print(f"repoexpert: {printable(message)}", file=sys.stderr)
 
 
 def _keep(error: BaseException) -> Path:

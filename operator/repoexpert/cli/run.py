@@ -119,12 +119,12 @@ def _view(as_json: bool, title: str) -> View:
 
 
 def _conclude(outcome: Outcome, request: RunRequest, seconds: float) -> None:
-    from repoexpert.local.state import duration
+    from repoexpert.local.text import duration, printable
 
     took = duration(seconds) if seconds >= 1 else f"{seconds:.1f}s"
     typer.echo(f"\n{outcome.message} ({took})")
     for line in outcome.details:
-        typer.echo(f"  {line}")
+        typer.echo(f"  {printable(line)}")
     where = f"-f {request.file} --store {request.store.url}"
     if request.until in ("evaluation", "serving"):
         typer.echo(f"\nRead the report:  repoexpert report {where}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from repoexpert.cli.listing import printable, show
+from repoexpert.cli.listing import show
 from repoexpert.cli.options import DEFAULT_STORE, AsJson, Cache, File, Store, cache_folder, the_expert, the_store
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def status(file: File, store: Store = DEFAULT_STORE, as_json: AsJson = False, ca
         typer.echo("served: no model yet")
         return
     plain = {name: value for name, value in current.items() if isinstance(value, str | int | float | bool)}
+    from repoexpert.local.text import printable
+
     typer.echo("served: " + printable(", ".join(f"{name} {value}" for name, value in plain.items()) or str(current)))
 
 
@@ -43,7 +45,7 @@ def stage_rows(expert: RepoExpert, store: ArtifactStore, cache: Path) -> list[di
     from repoexpert.graph.definitions import STAGES, StageName
     from repoexpert.graph.states import states
     from repoexpert.local.observing import running
-    from repoexpert.local.state import brief
+    from repoexpert.local.text import brief
     from repoexpert.stages.plan import make_plan
     from repoexpert.stages.resolution import recorded
 

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from repoexpert.cli.folders import artifact_folder, json_lines
-from repoexpert.cli.listing import printable, show
+from repoexpert.cli.listing import show
 from repoexpert.cli.options import DEFAULT_STORE, AsJson, Cache, File, Store
 from repoexpert.errors import BadInput
+from repoexpert.local.text import printable
 
 
 def register(app: typer.Typer) -> None:

@@ -18,7 +18,8 @@ from repoexpert.graph.definitions import STAGES, StageName
 from repoexpert.graph.states import plan_local
 from repoexpert.local.child import Child, ChildFiles, tail
 from repoexpert.local.outcome import Outcome, StageRunFailed, judge
-from repoexpert.local.state import StageStatus, brief
+from repoexpert.local.state import StageStatus
+from repoexpert.local.text import brief
 from repoexpert.local.views import View
 from repoexpert.stages import processes, resolution
 from repoexpert.stages.context import Resolution

@@ -10,7 +10,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from repoexpert.local.state import StageStatus, duration, number
+from repoexpert.local.state import StageStatus
+from repoexpert.local.text import duration, number, printable
 from repoexpert.local.views import left, progress
 
 _STYLES = {
@@ -48,7 +49,7 @@ def draw(title: str, rows: Sequence[StageStatus], now: float) -> RenderableType:
 
 def _what(row: StageStatus) -> RenderableType:
     if row.state not in ("running", "retrying"):
-        return Text(row.message, style="red" if row.state == "failed" else "dim")
+        return Text(printable(row.message), style="red" if row.state == "failed" else "dim")
     rate = row.meter.rate
     parts = [
         progress(row),
@@ -57,7 +58,7 @@ def _what(row: StageStatus) -> RenderableType:
         row.message,
         *(f"{name} {number(value)}" for name, value in row.facts.items() if _is_number(value)),
     ]
-    text = Text(" · ".join(part for part in parts if part), no_wrap=True, overflow="ellipsis")
+    text = Text(printable(" · ".join(part for part in parts if part)), no_wrap=True, overflow="ellipsis")
     if not row.total or not isinstance(row.done, int):
         return text
     line = Table.grid(padding=(0, 1))

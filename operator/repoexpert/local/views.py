@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, Protocol, TextIO
 
-from repoexpert.local.state import StageStatus, duration, number
+from repoexpert.local.state import StageStatus
+from repoexpert.local.text import duration, number, printable
 
 LINE_SECONDS = 15.0
 """Between two progress lines of one stage where there is no terminal."""
@@ -53,7 +54,7 @@ class LineView:
             took = duration(row.elapsed(now)) if row.state in ("done", "failed", "stopped") else ""
             state = f"{row.state} in {took}" if took else row.state
             stamp = datetime.fromtimestamp(now).strftime("%H:%M:%S")
-            self._out.write(f"{stamp} {row.name:<12} {state}{': ' if text else ''}{text}\n")
+            self._out.write(f"{stamp} {row.name:<12} {state}{': ' if text else ''}{printable(text)}\n")
         self._out.flush()
 
     def ticked(self, rows: Sequence[StageStatus]) -> None:
