@@ -98,6 +98,19 @@ async def run_tests_with_coverage(
     return _finish(rounds, time.monotonic() - started), merge_coverage(rounds.coverage)
 
 
+async def collect_tests(
+    box: Sandbox, command: TestCommand, *, timeout: float
+) -> tuple[tuple[str, ...], dict[str, TestResult], str]:
+    """Ids of the suite without running a test, files that cannot be collected, and the end of pytest's output."""
+    seconds = min(float(command.test_timeout_seconds), timeout)
+    plan: dict[str, Any] = {"tests": None, "skip": [], "seed": None, "seconds": seconds, "coverage": False}
+    only = command.model_copy(update={"command": (*command.command, "--collect-only")})
+    script = test_script(only, plan, command.paths, only_existing=False)
+    ended = await box.run(script, timeout=timeout, env=command.environment)
+    stream = parse_stream(await _read(box, "stream.jsonl"))
+    return stream.collected or (), stream.results, ended.output[-_TAIL:]
+
+
 async def _round(
     box: Sandbox, command: TestCommand, plan: dict[str, Any], tests: Sequence[str] | None, left: float, rounds: _Rounds
 ) -> bool:

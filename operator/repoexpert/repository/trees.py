@@ -20,7 +20,7 @@ from repoexpert.errors import BadInput, InfrastructureError
 from repoexpert.repository.git import run_git
 from repoexpert.repository.objects import Blobs
 
-_TIME = 946_684_800
+FILE_TIME = 946_684_800
 """Modification time of every archived file: 2000-01-01, as ZIP and the start tree's commit can say it."""
 _LEVEL = 3
 _UNSAFE = ("", ".", "..")
@@ -146,7 +146,7 @@ def writing_archive(target: Path) -> Iterator[tarfile.TarFile]:
 
 def _member(path: str, mode: int) -> tarfile.TarInfo:
     member = tarfile.TarInfo(path)
-    member.mode, member.mtime = mode, _TIME
+    member.mode, member.mtime = mode, FILE_TIME
     return member
 
 
@@ -181,6 +181,6 @@ def _extract(members: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) ->
             while chunk := content.read(1 << 20):
                 file.write(chunk)
         target.chmod(member.mode & 0o777)
-        os.utime(target, (_TIME, _TIME))
+        os.utime(target, (FILE_TIME, FILE_TIME))
     else:
         raise tarfile.TarError(f"member {member.name!r} is neither file, folder nor link")
