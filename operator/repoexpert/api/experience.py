@@ -97,11 +97,10 @@ class Teacher(ApiModel):
     @model_validator(mode="before")
     @classmethod
     def _default_model(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping) or data.get("model"):
+        if not isinstance(data, Mapping) or data.get("model") not in (None, ""):
             return data
-        provider = data.get("provider", "gemini")
-        default = DEFAULT_TEACHER_MODELS.get(provider) if isinstance(provider, str) else None
-        return {**data, "model": default} if default and data.get("model", "") == "" else data
+        provider = data.get("provider") or "gemini"
+        return {**data, "model": DEFAULT_TEACHER_MODELS.get(provider, "") if isinstance(provider, str) else ""}
 
 
 class Agent(ApiModel):

@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from repoexpert.api.base import RULE_ERROR
@@ -18,8 +18,16 @@ from repoexpert.api.scalars import VALUE_ERROR, not_text, quoted
 from repoexpert.api.schemas import annotation_at, field_names, model_at, walk
 
 
-def explain(error: ErrorDetails, root: type[BaseModel]) -> list[tuple[Path, str]]:
-    """The problems behind one error of validating `root`: (path, message) each."""
+def explain_all(error: ValidationError, root: type[BaseModel]) -> list[tuple[Path, str]]:
+    """The problems found when validating `root`: (path, message) each."""
+    details = error.errors(include_url=False)
+    inner = {detail["loc"][:-1] for detail in details}
+    # A list whose items are all wrong is reported as too short as well; the items say enough.
+    told = [detail for detail in details if not (detail["type"] == "too_short" and detail["loc"] in inner)]
+    return [problem for detail in told for problem in _explain(detail, root)]
+
+
+def _explain(error: ErrorDetails, root: type[BaseModel]) -> list[tuple[Path, str]]:
     path: Path = error["loc"]
     kind, value, context = error["type"], error.get("input"), error.get("ctx", {})
     if kind == RULE_ERROR:
@@ -70,10 +78,15 @@ def _not_whole(value: Any) -> str:
 
 def suggestion(wrong: str, known: list[str]) -> str:
     """The known word nearest to a wrong one, as a question; empty when nothing is near."""
-    plain = {word.lower(): word for word in known}
-    folded = wrong.replace("_", "").replace("-", "").lower()
-    near = difflib.get_close_matches(folded, plain, n=1, cutoff=0.6)
+    plain = {_folded(word): word for word in known}
+    folded = _folded(wrong)
+    longer = [word for word in plain if len(folded) > 2 and word.startswith(folded)]
+    near = longer or difflib.get_close_matches(folded, plain, n=1, cutoff=0.6)
     return f'did you mean "{plain[near[0]]}"?' if near else ""
+
+
+def _folded(word: str) -> str:
+    return word.replace("_", "").replace("-", "").lower()
 
 
 def _one_of(choices: list[str], value: Any) -> str:

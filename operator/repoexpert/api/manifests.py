@@ -18,6 +18,7 @@ Path = tuple[str | int, ...]
 MAX_NODES = 100_000
 MAX_DEPTH = 64
 TAG = "tag:yaml.org,2002:"
+TAGS = ("map", "seq", "str", "null", "bool", "int", "float", "merge", "timestamp", "binary")
 
 
 class WrittenFloat(float):
@@ -124,6 +125,10 @@ def _value(document: Document, node: yaml.Node, path: Path, line: int, depth: in
     document.nodes += 1
     if depth > MAX_DEPTH or document.nodes > MAX_NODES:
         raise RecursionError
+    if node.tag.removeprefix(TAG) not in TAGS:
+        written = node.tag.replace(TAG, "!!")
+        document.report(path, f"the YAML tag {written} is not understood: remove it")
+        return None
     if isinstance(node, yaml.MappingNode):
         return _mapping(document, node, path, depth)
     if isinstance(node, yaml.SequenceNode):
@@ -131,14 +136,18 @@ def _value(document: Document, node: yaml.Node, path: Path, line: int, depth: in
             _value(document, item, (*path, index), item.start_mark.line + 1, depth + 1)
             for index, item in enumerate(node.value)
         ]
-    return _scalar(document, node, path) if isinstance(node, yaml.ScalarNode) else None
+    try:
+        return _scalar(node) if isinstance(node, yaml.ScalarNode) else None
+    except ValueError:  # an explicit tag on something else, such as `!!int x`
+        document.report(path, f'"{node.value}" is not what its tag {node.tag.replace(TAG, "!!")} says')
+        return None
 
 
 def _mapping(document: Document, node: yaml.MappingNode, path: Path, depth: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     merged: dict[str, Any] = {}
     for key_node, value_node in node.value:
-        key, line = str(key_node.value), key_node.start_mark.line + 1
+        key, line = _joined(str(key_node.value)), key_node.start_mark.line + 1
         if key_node.tag == f"{TAG}merge":
             merged = _merge(document, value_node, path, depth) | merged
         elif not isinstance(key_node, yaml.ScalarNode):
@@ -163,20 +172,22 @@ def _merge(document: Document, node: yaml.Node, path: Path, depth: int) -> dict[
     return merged
 
 
-def _scalar(document: Document, node: yaml.ScalarNode, path: Path) -> Any:
+def _scalar(node: yaml.ScalarNode) -> Any:
     text, kind = node.value, node.tag.removeprefix(TAG)
-    if kind in ("str", "timestamp", "binary"):
-        return text
+    if kind in ("str", "timestamp", "binary", "merge"):
+        return _joined(text)
     if kind == "null":
         return None
     if kind == "bool":
         return text.lower() in ("yes", "true", "on")
     if kind == "int":
         return _integer(text)
-    if kind == "float":
-        return WrittenFloat(text)
-    document.report(path, f"the YAML tag {node.tag} is not understood: remove it")
-    return None
+    return WrittenFloat(text)
+
+
+def _joined(text: str) -> str:
+    """Escaped surrogate pairs, as JSON writes them, as the characters they stand for."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _integer(text: str) -> int:

@@ -94,9 +94,13 @@ class DecimalText:
         return found
 
 
+EPOCH = date(1970, 1, 1)
+DAY_MESSAGE = "must not be before 1970"
+
+
 @dataclass(frozen=True)
 class DayText:
-    """A calendar day, "YYYY-MM-DD", UTC."""
+    """A calendar day since 1970, "YYYY-MM-DD", UTC."""
 
     pattern: str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 
@@ -106,11 +110,14 @@ class DayText:
             return value
         if isinstance(value, str) and re.fullmatch(self.pattern, value):
             try:
-                return date.fromisoformat(value)
+                day = date.fromisoformat(value)
             except ValueError as error:
                 raise PydanticCustomError(
                     VALUE_ERROR, '"{value}" is not a day of the calendar', {"value": value}
                 ) from error
+            if day < EPOCH:
+                raise PydanticCustomError(VALUE_ERROR, DAY_MESSAGE)
+            return day
         raise PydanticCustomError(
             VALUE_ERROR, 'must be a day written "YYYY-MM-DD", not {value}', {"value": quoted(value)}
         )
@@ -122,7 +129,15 @@ class DayText:
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "string", "format": "date", "pattern": self.pattern, "maxLength": 10}
+        # The rule is also what refuses a list: the API server's type check lets one pass where a format is given.
+        rule = {"rule": f"self >= timestamp('{EPOCH}T00:00:00Z')", "message": DAY_MESSAGE}
+        return {
+            "type": "string",
+            "format": "date",
+            "pattern": self.pattern,
+            "maxLength": 10,
+            "x-kubernetes-validations": [rule],
+        }
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from repoexpert.api.expert import API_VERSION, GROUP, RepoExpert, unavailable_units
-from repoexpert.api.explanations import explain, suggestion
+from repoexpert.api.explanations import explain_all, suggestion
 from repoexpert.api.klass import RepoExpertClass
 from repoexpert.api.manifests import Document, Problem, read_documents
 from repoexpert.errors import BadInput
@@ -70,9 +70,8 @@ def _check_document(document: Document, checked: Checked) -> None:
     try:
         found = model.model_validate(document.value, by_alias=True, by_name=False)
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            for path, message in explain(detail, model):
-                document.report(path, message)
+        for path, message in explain_all(error, model):
+            document.report(path, message)
         _check_metadata(document)
         return
     _check_metadata(document)

@@ -57,7 +57,7 @@ def validate(
     problems: list[Problem | str] = []
     for name in files:
         try:
-            checked = validation.check_text(_read(name), name)
+            checked = validation.check_text(_read(name), "standard input" if name == STDIN else name)
         except BadInput as error:
             problems.append(str(error))
             continue
@@ -70,7 +70,7 @@ def validate(
         typer.echo(str(problem), err=True)
     if problems:
         count = f"{len(problems)} problem" + ("s" if len(problems) > 1 else "")
-        typer.echo(f"{count} found; nothing was changed", err=True)
+        typer.echo(f"{count} found", err=True)
         raise typer.Exit(BadInput.exit_code)
 
 

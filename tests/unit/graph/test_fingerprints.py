@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repoexpert.api.expert import RepoExpert
@@ -83,6 +83,7 @@ def test_another_process_with_another_hash_seed_gives_the_same(seed: str) -> Non
     assert json.loads(done.stdout) == of(SPEC)
 
 
+@settings(max_examples=30)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_keys_does_not_matter(random_: random.Random) -> None:
     assert of(shuffled(SPEC, random_)) == of(SPEC)
