@@ -6,6 +6,7 @@ figure through is no gate.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -47,6 +48,14 @@ class GateDecision(ReportPart):
 class _Measured(NamedTuple):
     value: float
     draws: statistics.Floats
+    pairs: int
+    """Tasks or trajectories that both models have."""
+
+
+def fewest_pairs(confidence: float) -> int:
+    """Pairs below which no bootstrap bound is believed: by chance alone all of fewer would point one way too often
+    (sign test: 0.5^n has to be within 1 - confidence)."""
+    return max(2, math.ceil(math.log(1 - confidence) / math.log(0.5) - 1e-9))
 
 
 def decide(report: Report, rules: Sequence[GateRule], seed: int = SEED) -> GateDecision:
@@ -71,6 +80,11 @@ def _judge(report: Report, rule: GateRule, seed: int) -> RuleDecision:
         "confidence": confidence,
     }
     note = " (nothing is served yet, so compared with base)" if nothing_served else ""
+    if not isinstance(measured, str) and confidence is not None and measured.pairs < fewest_pairs(confidence):
+        measured = (
+            f"{measured.pairs} pairs are too few for a bound at {confidence:.0%} confidence, "
+            f"{fewest_pairs(confidence)} are needed"
+        )
     if isinstance(measured, str):
         return RuleDecision.model_validate({**common, "passed": False, "reason": f"not measured: {measured}{note}"})
     bound = _bound(measured, ratio, confidence)
@@ -133,9 +147,12 @@ def _measure(report: Report, metric: str, other: Role, generator: np.random.Gene
         value = statistics.gain(pair[0].verdicts, pair[1].verdicts)
         if value is None:
             return f"no task of {suite} was finished by both models"
-        parts.append(_Measured(value, statistics.resampled_gains(pair[0].verdicts, pair[1].verdicts, generator)))
+        draws = statistics.resampled_gains(pair[0].verdicts, pair[1].verdicts, generator)
+        parts.append(_Measured(value, draws, statistics.shared_tasks(pair[0].verdicts, pair[1].verdicts)))
     return _Measured(
-        float(np.mean([part.value for part in parts])), np.asarray(np.mean([part.draws for part in parts], axis=0))
+        float(np.mean([part.value for part in parts])),
+        np.asarray(np.mean([part.draws for part in parts], axis=0)),
+        sum(part.pairs for part in parts),
     )
 
 
@@ -163,4 +180,4 @@ def _measure_nll(report: Report, other: Role, generator: np.random.Generator) ->
     if numerator is None or not denominator:
         return f"the NLL of {other} is zero"
     draws = statistics.resampled_nll_ratios(ours, theirs, tokens, generator)
-    return _Measured(numerator / denominator, draws)
+    return _Measured(numerator / denominator, draws, len(rows))

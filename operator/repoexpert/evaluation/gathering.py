@@ -95,7 +95,7 @@ def _curve_row(line: str) -> dict[str, float] | None:
     try:
         found = json.loads(line)
         position = str(found.get("global_step/max_steps") or found.get("iteration") or found.get("step"))
-        row = {"step": float(position.split("/")[0]), "loss": float(found["loss"])}
+        row = {"step": float(position.partition("/")[0]), "loss": float(found["loss"])}
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return row if row["loss"] == row["loss"] else None

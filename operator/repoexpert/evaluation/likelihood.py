@@ -5,7 +5,9 @@ The forward passes are `repoexpert.training.nll`; the evaluation stage hands the
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -84,3 +86,9 @@ def _ratio(over: Role, candidate: list[float], other: list[float], tokens: list[
     if theirs <= 0:
         raise InfrastructureError(f"the NLL of {over} is not positive: the measurement cannot be right")
     return NllRatio(over=over, ratio=estimate(ours / theirs, draws))
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

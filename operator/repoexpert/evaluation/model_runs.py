@@ -75,7 +75,7 @@ def settings(expert: RepoExpert) -> dict[str, Any]:
 
 def fingerprint(expert: RepoExpert, model_digest: str, suite_fingerprint: str) -> str:
     """What a run depends on. The model's role is not part of it: a promoted candidate is the served model's run."""
-    prompts = {unit: prompts_of(unit).digest for unit in UNITS}  # type: ignore[arg-type]
+    prompts = {unit: prompts_of(unit).digest for unit in UNITS}
     return digest_of([STAGE, FORMAT, model_digest, suite_fingerprint, settings(expert), prompts])
 
 
@@ -110,7 +110,7 @@ async def run_model(
         summary = await run_rollouts(
             tasks,
             pool=pool,
-            model_factory=lambda task, attempt: _student(expert, endpoint, attempt),
+            model_factory=lambda _, attempt: _student(expert, endpoint, attempt),
             agent_config=AgentConfig(
                 step_limit=agent.step_limit,
                 context_tokens=agent.context_tokens,

@@ -153,7 +153,7 @@ def suite_rows(report: Report, name: str) -> list[_Row]:
 
 def _suite_plot(report: Report, name: str) -> Markup:
     bars = [
-        plots.Bar(f"{row.role}, {row.scores.unit}", rate.value, rate.low, rate.high, row.role)
+        plots.Bar(f"{row.role}, {_words(row.scores.unit)}", rate.value, rate.low, rate.high, row.role)
         for row in suite_rows(report, name)
         if (rate := row.scores.pass_rate) is not None
     ]

@@ -37,7 +37,7 @@ class Point(NamedTuple):
 
 def interval_plot(rows: Sequence[Bar], axis: str) -> Markup:
     """Values with their intervals on a scale from 0 to 1, one row each."""
-    left, step = 210, 30
+    left, step = 250, 30
     height = _TOP + step * len(rows) + _BOTTOM
     span = _WIDTH - left - 56
 

@@ -12,9 +12,7 @@ from repoexpert.evaluation.records import Comparison, Estimate, OutcomeClass, Ro
 from repoexpert.rollout.records import AttemptResult
 
 _FORMAT_STATUSES = frozenset({"RepeatedFormatError", "FormatError"})
-_LIMIT_STATUSES = frozenset(
-    {"LimitsExceeded", "ContextWindowExceeded", "ContextExceeded", "TimeExceeded", "CostExceeded"}
-)
+_LIMIT_STATUSES = frozenset({"LimitsExceeded", "ContextExceeded", "TimeExceeded", "Looping", "SubmissionTooLong"})
 
 
 def outcome_class(result: AttemptResult) -> OutcomeClass:
@@ -87,7 +85,8 @@ def pass_rate_estimate(verdicts: Mapping[str, Sequence[bool]], seed: int) -> Est
     value = statistics.pass_rate(verdicts)
     if value is None:
         return None
-    return estimate(value, statistics.resampled_pass_rates(verdicts, np.random.default_rng(seed)))
+    bounds = statistics.pass_rate_interval(verdicts, np.random.default_rng(seed))
+    return Estimate(value=value) if bounds is None else Estimate(value=value, low=bounds.low, high=bounds.high)
 
 
 def compare(candidate: SuiteScores, other: SuiteScores, over: Role, seed: int) -> Comparison:

@@ -47,6 +47,20 @@ def pass_at_k(attempts: Attempts, k: int) -> float | None:
     return float(np.mean([1 - comb(len(v) - sum(v), k) / comb(len(v), k) for v in scored]))
 
 
+def pass_rate_interval(attempts: Attempts, generator: np.random.Generator, confidence: float = 0.95) -> Interval | None:
+    """Interval of `pass_rate`. Where every attempt ended alike a bootstrap knows no spread: Wilson's over tasks instead."""
+    scored = [verdicts for verdicts in attempts.values() if verdicts]
+    if not scored:
+        return None
+    if len({verdict for verdicts in scored for verdict in verdicts}) == 1:
+        passed = len(scored) if scored[0][0] else 0
+        from scipy.stats import binomtest
+
+        found = binomtest(passed, len(scored)).proportion_ci(confidence_level=confidence, method="wilson")
+        return Interval(float(found.low), float(found.high))
+    return interval(resampled_pass_rates(attempts, generator), confidence)
+
+
 def resampled_pass_rates(attempts: Attempts, generator: np.random.Generator, resamples: int = RESAMPLES) -> Floats:
     """Bootstrap distribution of `pass_rate`, `resamples` values; empty when no attempt finished."""
     scored = [verdicts for _, verdicts in sorted(attempts.items()) if verdicts]
@@ -75,6 +89,11 @@ def gain(candidate: Attempts, other: Attempts) -> float | None:
     ours = pass_rate({task: candidate[task] for task in shared})
     theirs = pass_rate({task: other[task] for task in shared})
     return None if ours is None or theirs is None else ours - theirs
+
+
+def shared_tasks(candidate: Attempts, other: Attempts) -> int:
+    """How many tasks both finished."""
+    return len(_shared(candidate, other))
 
 
 def _shared(candidate: Attempts, other: Attempts) -> list[str]:

@@ -12,9 +12,10 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Coroutine
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import httpx
 
@@ -27,6 +28,7 @@ START_SECONDS = 900.0
 """On two busy cores a 135M model needs one to two minutes; a large one on a cold disk more."""
 _STOP_SECONDS = 20.0
 _TAIL_LINES = 15
+T = TypeVar("T")
 _GUARD = Path(__file__).with_name("guard.py")
 
 
@@ -126,6 +128,19 @@ class VllmServer:
         """Returns when the server has ended by itself; for whoever keeps it running."""
         if self._process is not None:
             await self._process.wait()
+
+    async def alive_during(self, work: Coroutine[Any, Any, T]) -> T:
+        """The work's result; it is cancelled, and InfrastructureError raised, when the server ends before it does."""
+        task, death = asyncio.ensure_future(work), asyncio.ensure_future(self.died())
+        try:
+            await asyncio.wait({task, death}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise self.problem("ended while it was needed")
+            return task.result()
+        finally:
+            for left in (task, death):
+                left.cancel()
+            await asyncio.gather(task, death, return_exceptions=True)
 
     def problem(self, what: str) -> InfrastructureError:
         """An error with the last lines of the log."""
