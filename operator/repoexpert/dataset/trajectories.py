@@ -93,8 +93,8 @@ def read_conversation(attempt: Attempt) -> Conversation | None:
 def to_conversation(messages: Sequence[Mapping[str, Any]]) -> Conversation | None:
     """From mini-SWE-agent's messages (`trajectory_format` 1.1).
 
-    A reply in a wrong format is kept as a masked turn: mini-SWE-agent leaves it out of `messages` and stores it as
-    `extra.model_response` of the complaint that follows. Adjacent messages of one role are joined, the final `exit` and
+    A reply that was answered with a complaint (`extra.interrupt_type`: wrong format, repetition) is kept as a masked
+    turn; stock mini-SWE-agent leaves it out of `messages` and stores it as the complaint's `extra.model_response`. Adjacent messages of one role are joined, the final `exit` and
     whatever follows the last reply are left out.
     """
     turns = _flatten(messages)
@@ -118,7 +118,7 @@ def _flatten(messages: Sequence[Mapping[str, Any]]) -> list[Turn]:
             break
         if role != "assistant" and not (role == "system" and not turns):
             role = "user"  # whatever else is said to the student is an observation
-        if extra.get("interrupt_type") == "FormatError":
+        if extra.get("interrupt_type") and role == "user":
             _mask_complained(turns, extra.get("model_response"))
         _append(turns, Turn(role, _text(message.get("content"))))
     return turns
