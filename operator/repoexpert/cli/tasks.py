@@ -33,7 +33,7 @@ def ls(
     folder = artifact_folder(file, store, cache, "tasks")
     columns = ("id", "unit", "commit", "date", "tier", "tests", "title")
     if everything:
-        columns = ("proven", "id", "unit", "commit", "date", "reason", "title")
+        columns = ("proven", "id", "commit", "part", "tier", "reason", "detail")
     rows: Iterator[dict[str, Any]] = (_row(task, as_json=as_json) for task in json_lines(folder / "tasks.jsonl"))
     if everything:
         rows = _chain(rows, (_rejected(item, as_json=as_json) for item in json_lines(folder / "rejected.jsonl")))
@@ -74,6 +74,7 @@ def _row(task: dict[str, Any], *, as_json: bool) -> dict[str, Any]:
         "proven": True,
         "date": str(provenance.get("committed", ""))[:10],
         "tier": provenance.get("tier"),
+        "part": provenance.get("part"),
         "tests": len(verification.get("fail_to_pass", ())),
         "files": provenance.get("files", []),
         "pullRequest": provenance.get("pull_request"),
@@ -82,19 +83,9 @@ def _row(task: dict[str, Any], *, as_json: bool) -> dict[str, Any]:
 
 
 def _rejected(item: dict[str, Any], *, as_json: bool) -> dict[str, Any]:
-    """A rejected candidate, whatever else its record holds."""
-    commits = item.get("commits") or [item.get("commit") or ""]
-    commit = str(commits[-1])
-    return {
-        "id": item.get("id"),
-        "unit": item.get("unit"),
-        "commit": commit if as_json else commit[:10],
-        "proven": False,
-        "date": str(item.get("committed", ""))[:10],
-        "reason": item.get("reason"),
-        "detail": item.get("detail"),
-        "title": item.get("title"),
-    }
+    """A rejected candidate: everything that its record holds, in a task's words."""
+    commit = str(item.get("commit") or "")
+    return {"id": None, "unit": None, **item, "commit": commit if as_json else commit[:10], "proven": False}
 
 
 def _page(task: dict[str, Any]) -> list[str]:

@@ -35,8 +35,10 @@ class StageRunFailed(RepoExpertError):
 
     def __init__(self, termination: Termination, log: str, tail: str) -> None:
         lines = [f"stage {termination.stage} failed: {termination.message}", f"  log: {log}"]
-        if tail and termination.kind != "bad-input":
-            lines += ["  its last lines:", *(f"    {line}" for line in tail.splitlines())]
+        # The stage's own last line says again what the message says.
+        more = [line for line in tail.splitlines() if termination.message.partition("\n")[0] not in line]
+        if more and termination.kind != "bad-input":
+            lines += ["  its last lines:", *(f"    {line}" for line in more)]
         super().__init__("\n".join(lines))
         self.exit_code = 2 if termination.kind == "bad-input" else 1
         self.termination = termination
@@ -59,7 +61,7 @@ def judge(name: str, until: str, summary: Mapping[str, Any], *, ran: int) -> Out
         return Outcome("passed", f"{state}{joint}; serving is not enabled", fresh, details)
     reason = str(summary.get("reason") or "")
     joint = "; its gate was not passed" if fresh else " did not pass the gate"
-    kept = "the served model stays as it is" + (f" ({reason})" if reason else "")
+    kept = "the served model stays as it is" + (f" ({reason})" if reason and not details else "")
     return Outcome("gate-not-passed", f"{state}{joint}: {kept}", fresh, details)
 
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
-def brief(summary: Mapping[str, Any], *, most: int = 4) -> str:
-    """The first plain figures of a stage's summary, for one line of a table."""
-    parts = []
-    for name, value in summary.items():
+def brief(summary: Mapping[str, Any], *, most: int = 5) -> str:
+    """The first plain figures of a stage's summary, for one line of a table; nested ones are named by their path."""
+    return " · ".join(itertools.islice(_figures(summary, ""), most))
+
+
+def _figures(summary: Mapping[str, Any], above: str) -> Iterator[str]:
+    for key, value in summary.items():
+        name = f"{above}{words(str(key))}"
         if isinstance(value, bool):
-            parts.append(f"{words(name)} {'yes' if value else 'no'}")
+            yield f"{name} {'yes' if value else 'no'}"
         elif isinstance(value, int | float):
-            parts.append(f"{words(name)} {number(value)}")
-        elif isinstance(value, str) and 0 < len(value) <= 32:
-            parts.append(f"{words(name)} {value}")
-        if len(parts) == most:
-            break
-    return " · ".join(parts)
+            yield f"{name} {number(value)}"
+        elif isinstance(value, str) and 0 < len(value) <= 24:
+            yield f"{name} {value}"
+        elif isinstance(value, Mapping):
+            yield from _figures(value, f"{name} ")
 
 
 def words(name: str) -> str:

@@ -50,7 +50,8 @@ def encode(termination: Termination) -> bytes:
         termination.model_copy(update={"summary": {}, "log": termination.log[-600:]}),
         termination.model_copy(update={"summary": {}, "log": "", "message": _cut(termination.message, 600)}),
     ):
-        content = json.dumps(candidate.model_dump(exclude_defaults=True)).encode()
+        said = json.dumps(candidate.model_dump(exclude_defaults=True), ensure_ascii=False)
+        content = said.encode(errors="replace")
         if len(content) <= LIMIT:
             break
     return content
