@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from repoexpert.api.base import RULE_ERROR
 from repoexpert.api.manifests import Path, dotted
 from repoexpert.api.scalars import VALUE_ERROR, not_text, quoted
-from repoexpert.api.schemas import annotation_at, field_names, model_at, walk
+from repoexpert.api.schemas import annotation_at, field_names, is_model, item_of, model_at, walk
 
 
 def explain_all(error: ValidationError, root: type[BaseModel]) -> list[tuple[Path, str]]:
@@ -40,6 +40,10 @@ def _explain(error: ErrorDetails, root: type[BaseModel]) -> list[tuple[Path, str
         return [(path, _unknown_field(root, path))]
     if kind == "literal_error":
         return [(path, _one_of(_choices(root, path), value))]
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return [(path, _not_fields(root, path, value))]
+    if kind == "tuple_type":
+        return [(path, _not_list(root, path, value))]
     return [(path, _type_or_bound(kind, value, context))]
 
 
@@ -59,15 +63,26 @@ def _type_or_bound(kind: str, value: Any, context: Mapping[str, Any]) -> str:
         return f"must be true or false, not {quoted(value)}{quotes}"
     if kind == "string_type":
         return not_text(value)
-    if kind == "tuple_type":
-        return f"must be a list, not {quoted(value)}" + (f": write [{quoted(value)}]" if isinstance(value, str) else "")
     if kind == "too_long":
         return f"holds {context.get('actual_length', 'too many')} items; at most {context['max_length']} are allowed"
     if kind == "too_short":
         return f"must hold at least {context['min_length']} item" + ("s" if context["min_length"] > 1 else "")
-    if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return f"must hold fields (name: value lines below it), not {quoted(value)}"
     return f"is not a valid value: {quoted(value)}"
+
+
+def _not_fields(root: type[BaseModel], path: Path, value: Any) -> str:
+    model = model_at(root, path)
+    names = ", ".join(field_names(model)) if model else "name: value"
+    return f"must hold fields ({names}), not {quoted(value)}"
+
+
+def _not_list(root: type[BaseModel], path: Path, value: Any) -> str:
+    item = item_of(annotation_at(root, path))
+    if is_model(item):
+        return f"must be a list of items with the fields {', '.join(field_names(item))}, not {quoted(value)}"
+    if isinstance(value, str) and "\n" not in value:
+        return f"must be a list, not {quoted(value)}: write [{quoted(value)}]"
+    return f'must be a list, each item on its own line after "- ", not {quoted(value)}'
 
 
 def _not_whole(value: Any) -> str:
@@ -80,8 +95,10 @@ def suggestion(wrong: str, known: list[str]) -> str:
     """The known word nearest to a wrong one, as a question; empty when nothing is near."""
     plain = {_folded(word): word for word in known}
     folded = _folded(wrong)
-    longer = [word for word in plain if len(folded) > 2 and word.startswith(folded)]
-    near = longer or difflib.get_close_matches(folded, plain, n=1, cutoff=0.6)
+    stem = folded.removesuffix("s")
+    longer = [word for word in plain if len(stem) > 2 and word.startswith(stem)]
+    around = [word for word in plain if len(stem) > 4 and stem in word]
+    near = longer or around or difflib.get_close_matches(folded, plain, n=1, cutoff=0.6)
     return f'did you mean "{plain[near[0]]}"?' if near else ""
 
 
@@ -102,7 +119,7 @@ def _unknown_field(root: type[BaseModel], path: Path) -> str:
     near = suggestion(name, known)
     if near:
         return f"unknown field; {near}"
-    homes = [dotted(found) for found in walk(root) if found[-1] == name]
+    homes = [dotted(found) for found in walk(root) if found[-1] == name and found[0] != "status"]
     if homes:
         return f"unknown field here; it belongs to {' or '.join(home.rpartition('.')[0] for home in homes[:3])}"
     return f"unknown field; the fields here are {', '.join(known)}" if known else "unknown field"

@@ -117,6 +117,9 @@ def _broken(source: str, error: yaml.YAMLError) -> Document:
     why = str(getattr(error, "problem", None) or error).splitlines()[0]
     if "'\\t'" in why:
         why = "a tab cannot indent YAML: use spaces"
+    begin = getattr(error, "context_mark", None)
+    if mark and begin and begin.line < mark.line:
+        why = f"{why} ({getattr(error, 'context', None) or 'in what'}, which begins on line {begin.line + 1})"
     return Document(source, problems=[Problem(source, mark.line + 1 if mark else 0, "", f"is not valid YAML: {why}")])
 
 

@@ -185,7 +185,8 @@ def quoted(value: object) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, dict | list | tuple):
         return "a list" if isinstance(value, list | tuple) else "a mapping"
-    text = str(value) if len(str(value)) <= 64 else f"{str(value)[:61]}..."
+    text = str(value).replace("\n", "\\n")
+    text = text if len(text) <= 64 else f"{text[:61]}..."
     return f'"{text}"' if isinstance(value, str) else text
 
 

@@ -79,7 +79,7 @@ PROBLEMS: dict[str, tuple[str, list[str]]] = {
     "a key given twice": ("a:\n  b: 1\n  b: 2\n", ["x.yaml:3: a.b: is given twice (first on line 2): keep one"]),
     "a tab": ("a:\n\tb: 1\n", ["x.yaml:2: is not valid YAML: a tab cannot indent YAML: use spaces"]),
     "a colon too many": ("a: b: c\n", ["x.yaml:1: is not valid YAML: mapping values are not allowed here"]),
-    "an open bracket": ("a: [1, 2\nb: 3\n", ["x.yaml:2: is not valid YAML: expected ',' or ']', but got ':'"]),
+    "an open bracket": ("a: [1, 2\nb: 3\n", ["x.yaml:2: is not valid YAML: expected ',' or ']', but got ':' (while parsing a flow sequence, which begins on line 1)"]),
     "an alias to nowhere": ("a: *b\n", ["x.yaml:1: is not valid YAML: found undefined alias 'b'"]),
     "a tag of Python's": (
         "a: !!python/object/apply:os.system [x]\n",

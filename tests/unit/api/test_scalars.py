@@ -45,7 +45,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a word": ("fast", '"fast" is not a decimal number such as "0.5" or "1e-5"'),
     "not a number": ("nan", '"nan" is not a decimal number such as "0.5" or "1e-5"'),
     "a comma": ("0,5", '"0,5" is not a decimal number such as "0.5" or "1e-5"'),
-    "a line end": ("0.5\n", '"0.5\n" is not a decimal number such as "0.5" or "1e-5"'),
+    "a line end": ("0.5\n", '"0.5\\n" is not a decimal number such as "0.5" or "1e-5"'),
     "digits of another script": ("٣", '"٣" is not a decimal number such as "0.5" or "1e-5"'),
     "below its bound": ("0", "must be above 0 and at most 1, not 0"),
     "above its bound": ("1.1", "must be above 0 and at most 1, not 1.1"),

@@ -71,8 +71,8 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "a section without anything is the default": (START + "  training:\n", []),
     "a section that is a word": (
-        START + "  training: fast\n",
-        ['x.yaml:6: spec.training: must hold fields (name: value lines below it), not "fast"'],
+        START + "  deletion: Delete\n",
+        ['x.yaml:6: spec.deletion: must hold fields (artifacts), not "Delete"'],
     ),
     "a misspelt field": (
         START + "  training:\n    learningrate: '1e-5'\n",
@@ -129,7 +129,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "suites as words": (
         START + "  evaluation: {suites: [heldout]}\n",
-        ['x.yaml:6: spec.evaluation.suites[0]: must hold fields (name: value lines below it), not "heldout"'],
+        ['x.yaml:6: spec.evaluation.suites[0]: must hold fields (name, limit), not "heldout"'],
     ),
     "one suite twice": (
         START + "  evaluation: {suites: [{name: heldout}, {name: heldout, limit: 2}]}\n",
@@ -138,6 +138,23 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "a command as a word": (
         START + "  environment:\n    test: {command: pytest -x}\n",
         ['x.yaml:7: spec.environment.test.command: must be a list, not "pytest -x": write ["pytest -x"]'],
+    ),
+    "suites without a list": (
+        START + "  evaluation: {suites: heldout}\n",
+        ['x.yaml:6: spec.evaluation.suites: must be a list of items with the fields name, limit, not "heldout"'],
+    ),
+    "commands as one text": (
+        START + "  environment:\n    install: |\n      make\n      make test\n",
+        [
+            (
+                'x.yaml:7: spec.environment.install: must be a list, each item on its own line after "- ", not '
+                '"make\\nmake test\\n"'
+            )
+        ],
+    ),
+    "half a name": (
+        START + "  experience: {agent: {timeout: 5}}\n",
+        ['x.yaml:6: spec.experience.agent.timeout: unknown field; did you mean "commandTimeoutSeconds"?'],
     ),
     "a unit that does not exist": (
         START + "  experience: {units: {evolutionReplay: 5}}\n",
