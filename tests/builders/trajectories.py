@@ -133,7 +133,7 @@ def write_attempt(folder: Path, verdict: AttemptResult, messages: list[dict[str,
     target = folder / "attempts" / verdict.task / str(verdict.attempt)
     target.mkdir(parents=True)
     data = {"info": {}, "messages": messages, "trajectory_format": "mini-swe-agent-1.1"}
-    (target / "traj.json").write_text(json.dumps(data), encoding="utf-8")
+    (target / "trajectory.traj.json").write_text(json.dumps(data), encoding="utf-8")
     (target / "result.json").write_text(verdict.model_dump_json(), encoding="utf-8")
     return target
 

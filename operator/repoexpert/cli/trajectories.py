@@ -14,6 +14,7 @@ from repoexpert.cli.listing import show
 from repoexpert.cli.options import DEFAULT_STORE, AsJson, Cache, File, Store
 from repoexpert.errors import BadInput
 from repoexpert.local.text import printable
+from repoexpert.rollout.records import TRAJECTORY
 from repoexpert.storage.problems import CorruptArtifact
 
 _COLUMNS = ("task", "attempt", "unit", "outcome", "steps", "tokens", "seconds", "model", "reason")
@@ -48,7 +49,7 @@ def show_attempt(
 ) -> None:
     folder = artifact_folder(file, store, cache, "rollout")
     place, result = _the_attempt(folder, attempt)
-    trajectory = _read(place / "traj.json")
+    trajectory = _read(place / TRAJECTORY)
     if as_json:
         typer.echo(json.dumps({"result": result, "trajectory": trajectory}, ensure_ascii=False))
         return

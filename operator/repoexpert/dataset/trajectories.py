@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from repoexpert.errors import StageFailed
-from repoexpert.rollout.records import AttemptResult
+from repoexpert.rollout.records import TRAJECTORY, AttemptResult
 
 LOOP_RUN = 3
 """The same action with the same output this many times in a row is a loop."""
@@ -70,7 +70,7 @@ def read_attempts(folder: Path) -> Iterator[Attempt]:
     """Every finished attempt below `folder`/attempts, by task and number; unfinished ones have no result and are none."""
     for file in sorted((folder / "attempts").glob("*/*/result.json"), key=_attempt_order):
         result = AttemptResult.model_validate_json(file.read_text(encoding="utf-8"))
-        yield Attempt(result=result, trajectory=file.with_name("traj.json"))
+        yield Attempt(result=result, trajectory=file.with_name(TRAJECTORY))
 
 
 def _attempt_order(file: Path) -> tuple[str, int, str]:

@@ -90,7 +90,7 @@ def shell(tmp_path: Path) -> Shell:
         "rollout",
         {
             f"attempts/{RESULT['task']}/0/result.json": json.dumps(RESULT),
-            f"attempts/{RESULT['task']}/0/traj.json": json.dumps(TRAJECTORY),
+            f"attempts/{RESULT['task']}/0/trajectory.traj.json": json.dumps(TRAJECTORY),
         },
         verified=1,
     )
