@@ -228,7 +228,7 @@ async def test_a_bubblewrap_that_cannot_start_is_a_lost_sandbox(pool: Bubblewrap
 
 async def test_nothing_of_a_claim_stays_behind(tmp_path: Path, start: StartTree) -> None:
     deep = "import os\nfor _ in range(3000):\n    os.mkdir('n')\n    os.chdir('n')"
-    lock = "chmod -R 000 /testbed/pkg /testbed/.git"
+    lock = "chmod 000 /testbed/pkg /testbed/.git"
     async with make_pool(tmp_path / "scratch") as pool:
         async with pool.claim(start) as box:
             assert (await box.run(f'{PYTHON} -c "{deep}" && {lock}', timeout=30)).exit_code == 0

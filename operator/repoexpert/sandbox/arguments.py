@@ -17,9 +17,6 @@ HOME = "/tmp/home"  # noqa: S108 - a path inside the sandbox
 USER_ID = 1000
 """User and group of every command inside."""
 
-_SYSTEM_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_SHARED_ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "mime.types")
-_NETWORK_ETC = ("resolv.conf", "ssl", "ca-certificates", "pki")
 _SHM_BYTES = 256 << 20
 
 
@@ -34,45 +31,16 @@ class Bind:
 
 @dataclass(frozen=True)
 class System:
-    """What of this machine's system a sandbox sees; read once by `system_view`."""
+    """What of this machine's system a sandbox sees; made by `system.system_view`."""
 
     links: tuple[tuple[str, str], ...]
     """Merged-/usr links at the root: (`usr/bin`, `/bin`)."""
     folders: tuple[str, ...]
     """Root folders that are no links on this machine, bound read-only."""
     hidden: tuple[str, ...]
-    """Folders covered by an empty one: installed packages that may hold a copy of the answer."""
-    etc: tuple[str, ...]
-    network_etc: tuple[str, ...]
+    """Folders to cover by an empty one: installed packages that may hold a copy of the answer."""
     prefix: str
     """The interpreter's installation; empty when it is below /usr."""
-
-
-def system_view(python_prefix: Path, root: Path = Path("/")) -> System:
-    """Look at this machine once: which system folders exist and which of them must be hidden."""
-    links: list[tuple[str, str]] = []
-    folders: list[str] = ["/usr"]
-    for name in _SYSTEM_LINKS:
-        path = root / name
-        if path.is_symlink():
-            links.append((str(path.readlink()), f"/{name}"))
-        elif path.is_dir():
-            folders.append(f"/{name}")
-    below_usr = python_prefix.is_relative_to("/usr")
-    packages = [
-        *root.glob("usr/lib/python3*/dist-packages"),
-        *python_prefix.glob("lib/python*/site-packages"),
-    ]
-    if not python_prefix.is_relative_to("/usr/local"):
-        packages.append(root / "usr/local")
-    return System(
-        links=tuple(links),
-        folders=tuple(folders),
-        hidden=tuple(sorted(str(path) for path in packages if path.is_dir())),
-        etc=tuple(f"/etc/{name}" for name in _SHARED_ETC if (root / "etc" / name).exists()),
-        network_etc=tuple(f"/etc/{name}" for name in _NETWORK_ETC if (root / "etc" / name).exists()),
-        prefix="" if below_usr else str(python_prefix),
-    )
 
 
 def command_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -124,10 +92,13 @@ def bubblewrap_arguments(
         arguments += ["--userns", str(user_namespace_fd), "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     if status_fd is not None:
         arguments += ["--json-status-fd", str(status_fd)]
-    arguments += _system_mounts(system, network)
+    arguments += _system_mounts(system)
+    made = set(system.folders)
     for bind in sorted(binds, key=lambda bind: bind.target.count("/")):
-        for parent in reversed(Path(bind.target).parents[:-1]):
-            arguments += ["--dir", str(parent)]
+        for parent in map(str, reversed(Path(bind.target).parents[:-1])):
+            if parent not in made and not parent.startswith("/usr/"):
+                arguments += ["--dir", parent]
+                made.add(parent)
         arguments += ["--bind" if bind.writable else "--ro-bind", str(bind.source), bind.target]
     for path, descriptor in (data or {}).items():
         arguments += ["--perms", "0444", "--ro-bind-data", str(descriptor), path]
@@ -137,7 +108,7 @@ def bubblewrap_arguments(
     return arguments
 
 
-def _system_mounts(system: System, network: bool) -> list[str]:
+def _system_mounts(system: System) -> list[str]:
     arguments: list[str] = []
     for folder in system.folders:
         arguments += ["--ro-bind", folder, folder]
@@ -148,11 +119,6 @@ def _system_mounts(system: System, network: bool) -> list[str]:
         for parent in reversed(Path(system.prefix).parents[:-1]):
             arguments += ["--perms", "0755", "--dir", str(parent)]
         arguments += ["--ro-bind", system.prefix, system.prefix]
-    for folder in system.hidden:
-        arguments += ["--perms", "0755", "--size", "4096", "--tmpfs", folder, "--remount-ro", folder]
-    arguments += ["--dir", "/etc"]
-    for path in system.etc + (system.network_etc if network else ()):
-        arguments += ["--ro-bind", path, path]
     return [
         *arguments,
         *("--proc", "/proc", "--dev", "/dev"),

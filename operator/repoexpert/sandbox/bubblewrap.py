@@ -22,11 +22,12 @@ from pathlib import Path
 
 from repoexpert.errors import InfrastructureError, SandboxLost, StageFailed
 from repoexpert.sandbox import start_tree
-from repoexpert.sandbox.arguments import Bind, bubblewrap_arguments, command_environment, system_view
+from repoexpert.sandbox.arguments import Bind, bubblewrap_arguments, command_environment
 from repoexpert.sandbox.cgroups import ControlGroup, ControlGroups
 from repoexpert.sandbox.identity import UserNamespace
 from repoexpert.sandbox.process import Ended, launch_script, run_bubblewrap
 from repoexpert.sandbox.protocol import ENVIRONMENT, PROBE, TESTBED, Limits, Result, Sandbox, StartTree
+from repoexpert.sandbox.system import system_binds, system_view
 
 _ARGV_BYTES = 100_000
 """A longer command travels as a file: one argument may have 128 KiB."""
@@ -36,12 +37,6 @@ _TRANSFER_SECONDS = 120.0
 _GET_BYTES = 256 << 20
 _PUT = 'mkdir -p -- "${1%/*}" && cat > "$1.put~" && mv -fT -- "$1.put~" "$1"'
 _GET = '[ -f "$1" ] || exit 44; cat -- "$1" 2>/dev/null'
-_ETC = {
-    "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\nuser:x:1000:1000:user:/tmp/home:/bin/bash\n",
-    "group": "root:x:0:\nuser:x:1000:\n",
-    "hosts": "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 sandbox\n",
-    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
-}
 
 
 @dataclass
@@ -85,7 +80,7 @@ class BubblewrapPool:
         self._free: list[_Slot] = []
         self._numbers = itertools.count()
         self._root = _own_folder(scratch)
-        self._binds = [*binds, *self._etc()]
+        self._binds = [*binds, *system_binds(self._system, self._root, binds, network)]
         if environment_dir is not None:
             self._binds.append(Bind(environment_dir.absolute(), ENVIRONMENT, writable=environment_writable))
         if probe_dir is not None:
@@ -144,13 +139,6 @@ class BubblewrapPool:
     def _new_slot(self) -> _Slot:
         index = next(self._numbers)
         return _Slot(index, UserNamespace(index) if os.geteuid() == 0 else None)
-
-    def _etc(self) -> list[Bind]:
-        folder = self._root / "etc"
-        folder.mkdir()
-        for name, text in _ETC.items():
-            (folder / name).write_text(text, encoding="utf-8")
-        return [Bind(folder / name, f"/etc/{name}") for name in _ETC]
 
     def options(
         self,
