@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,14 @@ from typing import Any
 from repoexpert.api.expert import RepoExpert
 from repoexpert.evaluation.records import Comparison, ModelResult, NllResult, Report, Subject, SuiteInfo
 from repoexpert.evaluation.scoring import compare
+from repoexpert.training.logs import logged_steps, read_rows
 
 REPORT = "report.json"
 RUNS = "runs"
-_VOLATILE = frozenset({"seconds", "reused", "lost_sandboxes", "elapsed", "started", "finished", "path", "log"})
+TRAINING_LOG = "logging.jsonl"
+_VOLATILE = frozenset(
+    {"seconds", "reused", "lost_sandboxes", "elapsed", "started", "finished", "path", "log", "resumedAt"}
+)
 """Figures of the machine, not of the work: equal inputs must give an equal report."""
 
 
@@ -80,22 +83,7 @@ def steady(value: Any) -> Any:
 
 
 def training_curve(folder: Path) -> list[dict[str, float]]:
-    """Step and loss from ms-swift's `logging.jsonl` below the training artifact; lines without a loss are skipped."""
-    rows: dict[float, dict[str, float]] = {}
-    for path in sorted(folder.rglob("logging.jsonl")):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            row = _curve_row(line)
-            if row is not None:
-                # A resumed run logs a step again: the later line is what the model went on from.
-                rows[row["step"]] = row
-    return [rows[step] for step in sorted(rows)]
-
-
-def _curve_row(line: str) -> dict[str, float] | None:
-    try:
-        found = json.loads(line)
-        position = str(found.get("global_step/max_steps") or found.get("iteration") or found.get("step"))
-        row = {"step": float(position.partition("/")[0]), "loss": float(found["loss"])}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return row if row["loss"] == row["loss"] else None
+    """Step and loss from ms-swift's `logging.jsonl` in the training artifact."""
+    # A resumed run logs a step again: the later row is what the model went on from.
+    last = {row.step: row.loss for row in logged_steps(read_rows(folder / TRAINING_LOG)) if row.finite}
+    return [{"step": float(step), "loss": last[step]} for step in sorted(last)]

@@ -19,6 +19,7 @@ from repoexpert.evaluation.scoring import estimate
 
 STAGE = "nll"
 FORMAT = 1
+FILE = "nll.json"
 
 
 class Measured(NamedTuple):

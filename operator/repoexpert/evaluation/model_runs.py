@@ -22,12 +22,9 @@ from repoexpert.experience.verifying import Verifier
 from repoexpert.models.chat import ChatModel
 from repoexpert.models.openai import OpenAICompleter, Sampling
 from repoexpert.progress import Progress
-from repoexpert.repository.records import EnvironmentRecord
 from repoexpert.rollout.engine import run_rollouts
 from repoexpert.rollout.ledger import Summary
-from repoexpert.sandbox.bubblewrap import BubblewrapPool
-from repoexpert.sandbox.environments import unpack_cached
-from repoexpert.sandbox.protocol import Limits, StartTree
+from repoexpert.sandbox.protocol import SandboxPool, StartTree
 
 STAGE = "model-run"
 FORMAT = 1
@@ -85,8 +82,8 @@ async def run_model(
     tasks: Sequence[Task],
     environment: Path,
     *,
+    pool: SandboxPool,
     out: Path,
-    cache: Path,
     concurrency: int,
     key: str,
     progress: Progress,
@@ -97,38 +94,30 @@ async def run_model(
     than a tenth of the attempts were lost to the machine: fewer are reported as missing.
     """
     spec = expert.spec
-    record = EnvironmentRecord.model_validate_json((environment / "environment.json").read_bytes())
     overlay = environment / "overlay.tar.zst"
     agent = spec.experience.agent
-    async with BubblewrapPool(
-        unpack_cached(environment / "env.tar.zst", cache),
-        unpack_cached(environment / "probe.tar.zst", cache),
-        Path(record.python_prefix),
-        Limits(),
-        cache / "sandboxes",
-    ) as pool:
-        summary = await run_rollouts(
-            tasks,
-            pool=pool,
-            model_factory=lambda _, attempt: _student(expert, endpoint, attempt),
-            agent_config=AgentConfig(
-                step_limit=agent.step_limit,
-                context_tokens=agent.context_tokens,
-                command_timeout_seconds=agent.command_timeout_seconds,
-            ),
-            verifier=Verifier(environment, pool),
-            start_of=lambda task: StartTree(
-                environment / "tree.tar.zst",
-                overlay=overlay if overlay.exists() else None,
-                patches=(task.start_patch,),
-            ),
-            key_of=lambda task: digest_of([key, task.id]),
-            out=out,
-            attempts=spec.evaluation.attempts,
-            concurrency=concurrency,
-            all_attempts=True,
-            progress=progress,
-        )
+    summary = await run_rollouts(
+        tasks,
+        pool=pool,
+        model_factory=lambda _, attempt: _student(expert, endpoint, attempt),
+        agent_config=AgentConfig(
+            step_limit=agent.step_limit,
+            context_tokens=agent.context_tokens,
+            command_timeout_seconds=agent.command_timeout_seconds,
+        ),
+        verifier=Verifier(environment, pool),
+        start_of=lambda task: StartTree(
+            environment / "tree.tar.zst",
+            overlay=overlay if overlay.exists() else None,
+            patches=(task.start_patch,),
+        ),
+        key_of=lambda task: digest_of([key, task.id]),
+        out=out,
+        attempts=spec.evaluation.attempts,
+        concurrency=concurrency,
+        all_attempts=True,
+        progress=progress,
+    )
     _check(summary, len(tasks) * spec.evaluation.attempts)
     return summary
 

@@ -51,7 +51,7 @@ def render_page(report: Report, decision: GateDecision, packed: Packed, outcome:
     environment = template_environment()
     style, script = template_text("report.css"), template_text("report.js")
     yields = flow.unit_yields(report.stages)
-    return environment.get_template("report.html.j2").render(
+    page = environment.get_template("report.html.j2").render(
         report=report,
         decision=decision,
         outcome=outcome,
@@ -76,6 +76,8 @@ def render_page(report: Report, decision: GateDecision, packed: Packed, outcome:
         style_hash=_source_hash(style),
         script_hash=_source_hash(script),
     )
+    # A repository may hold half a surrogate pair, which UTF-8 cannot.
+    return page.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def template_environment() -> jinja2.Environment:

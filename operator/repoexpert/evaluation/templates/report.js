@@ -115,7 +115,6 @@
     const actions = { j: () => open(state.current + 1), k: () => open(state.current - 1), ArrowRight: () => step(state.turn + 1), ArrowLeft: () => step(state.turn - 1), "/": () => $("search").focus() };
     if (actions[event.key]) { event.preventDefault(); actions[event.key](); }
   });
-  // Nothing is decoded until the viewer comes near the screen.
-  const seen = new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) { seen.disconnect(); filter(); } }, { rootMargin: "600px" });
-  seen.observe($("trajectories"));
+  // After the first paint; a chunk is decoded only when one of its trajectories is looked at.
+  setTimeout(filter, 0);
 })();
