@@ -19,7 +19,7 @@ UNIT_QUOTA = 2048
 """Verified trajectories per unit in the paper's main experiment."""
 
 AVAILABLE_UNITS = frozenset({"evolutionary_replay", "semantic_runtime_alignment"})
-"""Units this version can collect; see `repoexpert.api.expert.unavailable_units`."""
+"""Units this version can collect; see `repoexpert.api.availability`."""
 
 Quota = Annotated[Count, Field(ge=0, le=1_000_000)]
 

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 
 from repoexpert.api.base import ApiModel, OpenModel, Rule
 from repoexpert.api.evaluation import Evaluation
-from repoexpert.api.experience import AVAILABLE_UNITS, Experience
+from repoexpert.api.experience import Experience
 from repoexpert.api.repository import Environment, Repository
 from repoexpert.api.scalars import Flag, ObjectName, Text
 from repoexpert.api.serving import Serving
@@ -105,17 +105,4 @@ class RepoExpert(ApiModel):
             ),
             field="metadata.name",
         ),
-    )
-
-
-def unavailable_units(expert: RepoExpert) -> tuple[str, ...]:
-    """Units with a quota that this version cannot collect yet, by their YAML names; such a spec cannot be run.
-
-    The CRD does not carry this rule. The version that can collect all four units deletes this function.
-    """
-    wanted = expert.spec.experience.units
-    return tuple(
-        field.alias or name
-        for name, field in type(wanted).model_fields.items()
-        if name not in AVAILABLE_UNITS and getattr(wanted, name) > 0
     )

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from repoexpert.api.expert import API_VERSION, GROUP, RepoExpert, unavailable_units
+from repoexpert.api.availability import unavailable
+from repoexpert.api.expert import API_VERSION, GROUP, RepoExpert
 from repoexpert.api.explanations import explain_all, suggestion
 from repoexpert.api.klass import RepoExpertClass
 from repoexpert.api.manifests import Document, Problem, read_documents
@@ -76,7 +77,8 @@ def _check_document(document: Document, checked: Checked) -> None:
         return
     _check_metadata(document)
     if isinstance(found, RepoExpert):
-        _check_units(document, found)
+        for path, message in unavailable(found):
+            document.report(path, message)
     checked.objects.append(found)
 
 
@@ -109,13 +111,6 @@ def _check_metadata(document: Document) -> None:
         if name not in METADATA_FIELDS:
             near = suggestion(name, METADATA_FIELDS)
             document.report(("metadata", name), "unknown field" + (f"; {near}" if near else ""))
-
-
-def _check_units(document: Document, expert: RepoExpert) -> None:
-    for unit in unavailable_units(expert):
-        document.report(
-            ("spec", "experience", "units", unit), "this unit is not available yet: set it to 0 or remove the line"
-        )
 
 
 def read_text(path: Path) -> str:

@@ -12,7 +12,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repoexpert.api.expert import RepoExpert, unavailable_units
+from repoexpert.api.availability import unavailable
+from repoexpert.api.expert import RepoExpert
 from repoexpert.api.klass import RepoExpertClass, with_class
 from repoexpert.api.schemas import walk
 from repoexpert.api.validation import check_text, load_expert
@@ -170,6 +171,18 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
             ),
         ],
     ),
+    "suites and an engine that are not available yet": (
+        START
+        + "  experience: {rollout: {engine: ray}}\n"
+        + "  evaluation:\n    suites:\n    - name: heldout\n    - name: fea-bench\n",
+        [
+            "x.yaml:6: spec.experience.rollout.engine: ray is not available yet: use auto or process",
+            (
+                "x.yaml:10: spec.evaluation.suites[1].name: this suite is not available yet: use heldout, made from the "
+                "repository itself"
+            ),
+        ],
+    ),
     "an scp-like URL": (
         START.replace("https://example.com/a", "git@example.com:a/b.git"),
         [
@@ -317,7 +330,7 @@ def test_what_kubectl_get_prints_can_be_checked(tmp_path: Path) -> None:
 
 def test_the_default_mix_holds_available_units_only() -> None:
     expert = check_text(START, "x").experts[0]
-    assert unavailable_units(expert) == ()
+    assert unavailable(expert) == []
     wanted = check_text(START, "x").experts[0].spec.experience.units
     assert (wanted.evolutionary_replay, wanted.semantic_runtime_alignment) == (2048, 2048)
 
