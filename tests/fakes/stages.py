@@ -20,6 +20,7 @@ from typing import Any
 from repoexpert.errors import BadInput, InfrastructureError, StageFailed
 from repoexpert.graph.definitions import STAGES
 from repoexpert.stages.context import StageContext
+from repoexpert.stages.plan import make_plan
 
 
 def _behaviour(stage: str) -> dict[str, Any]:
@@ -48,8 +49,20 @@ def _run(stage: str, context: StageContext) -> dict[str, Any]:
         context.progress.update(done=number + 1, total=int(told.get("items", 3)), message=f"item {number}", pace=1.5)
         _misbehave(stage, told, number, context)
     if stage == "serving":
-        return {"promoted": told.get("promoted", True), "gate": told.get("gate", [])}
+        return _serve(context, told)
     return {"items": int(told.get("items", 3)), "readsOf": len(context.inputs)}
+
+
+def _serve(context: StageContext, told: dict[str, Any]) -> dict[str, Any]:
+    """Promote as the real stage does."""
+    model = str(make_plan(context.expert, context.resolution)["training"])
+    promoted = bool(told.get("promoted", True))
+    if promoted:
+        metadata = context.expert.metadata
+        context.store.write_record(
+            metadata.namespace, metadata.name, "current", {"model": model, "since": "then", "revision": 1}
+        )
+    return {"promoted": promoted, "gate": told.get("gate", []), "model": model if promoted else None}
 
 
 def _misbehave(stage: str, told: dict[str, Any], number: int, context: StageContext) -> None:

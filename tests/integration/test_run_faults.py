@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,6 +36,7 @@ class Bench:
         self.folder = folder
         self.spec = folder / "ledger.yaml"
         self.store = folder / "store"
+        self.store_url = str(self.store)
         self.cutoff = library.cutoff
         self.url = library.url
         self.write_spec()
@@ -59,7 +61,7 @@ class Bench:
 
     def command(self, *options: str) -> list[str]:
         return [
-            *(sys.executable, "-m", "tests.fakes.commands", "run", "-f", str(self.spec), "--store", str(self.store)),
+            *(sys.executable, "-m", "tests.fakes.commands", "run", "-f", str(self.spec), "--store", self.store_url),
             *("--cache", str(self.folder / "cache"), *options),
         ]
 
@@ -123,6 +125,29 @@ def test_an_edit_runs_only_what_reads_it(bench: Bench) -> None:
     bench.write_spec(seed="43")
     assert bench.run().returncode == 0
     assert bench.calls() == [*STAGES, "training", "evaluation", "serving"]
+
+
+def test_a_spec_that_goes_back_serves_its_earlier_model_again(bench: Bench) -> None:
+    def served() -> str:
+        return str(json.loads((bench.store / "default/ledger/current.json").read_text())["model"])
+
+    assert bench.run().returncode == 0
+    first = served()
+    bench.write_spec(seed="43")
+    assert bench.run().returncode == 0
+    assert served() != first
+    bench.write_spec()
+    assert bench.run().returncode == 0
+    assert served() == first
+    assert len(bench.calls()) == len(STAGES) + 3, "nothing ran again"
+
+
+def test_a_served_model_that_was_removed_is_made_again(bench: Bench) -> None:
+    assert bench.run().returncode == 0
+    shutil.rmtree(bench.store / "default/ledger/training")
+    shutil.rmtree(bench.store / "default/ledger/tasks")
+    assert bench.run().returncode == 0
+    assert bench.calls() == [*STAGES, "training"], "what only served to make the model is not made again"
 
 
 def test_a_gate_that_is_not_passed_is_exit_code_3_with_each_rule(bench: Bench) -> None:
