@@ -6,7 +6,6 @@ dies with this process however that ends.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -18,12 +17,10 @@ from pathlib import Path
 
 from repoexpert.errors import InfrastructureError, Interrupted, StageFailed
 from repoexpert.progress import Progress
-from repoexpert.training import checkpoints, logs
+from repoexpert.training import checkpoints, children, logs
 
 _POLL_SECONDS = 0.5
-_STOP_SECONDS = 8.0
 _OUTPUT_TAIL = 400_000
-_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ def _run(
             stdin=subprocess.DEVNULL,
             env={**os.environ, **environment},
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=children.die_with_parent,
         )
     try:
         watch = _Watch(output, begin, expected, progress)
@@ -126,7 +123,7 @@ def _run(
             f"training stopped; its newest checkpoint in {output} is kept and running again goes on from there"
         ) from None
     finally:
-        _stop(child)
+        children.end(child)
     if child.returncode:
         raise _explain(child.returncode, watch.text(), log)
 
@@ -202,22 +199,3 @@ def _explain(code: int, output: str, log: Path) -> StageFailed | InfrastructureE
             f"training.maxLength, or use a larger machine; running again goes on from the newest checkpoint; log: {log}"
         )
     return InfrastructureError(f"the trainer failed with exit code {code}; full log: {log}\n{logs.last_error(output)}")
-
-
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    """End the whole process group; a trainer that is writing a checkpoint gets a moment."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(child.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            child.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
-    child.wait()
-
-
-def _die_with_parent() -> None:
-    """In the child before exec: a stage killed with SIGKILL must not leave a trainer behind."""
-    ctypes.CDLL(None, use_errno=True).prctl(_SET_PDEATHSIG, signal.SIGKILL)
