@@ -7,6 +7,7 @@ the ladder after another; the virtual environment is made at the path where ever
 from __future__ import annotations
 
 import io
+import re
 import shlex
 import shutil
 import sys
@@ -54,6 +55,8 @@ class Workshop:
     settings: BuildSettings
     cache: Path
     scratch: Path
+    name: str
+    """The project's name on a package index; may be empty."""
     roots: tuple[str, ...]
     packages: tuple[str, ...]
     test: TestCommand
@@ -149,8 +152,8 @@ def _pool(shop: Workshop, environment: Path) -> BubblewrapPool:
     )
 
 
-async def _step(box: Sandbox, command: str, log: _Log) -> bool:
-    result = await box.run(command, timeout=_SECONDS)
+async def _step(box: Sandbox, command: str, log: _Log, variables: Mapping[str, str] | None = None) -> bool:
+    result = await box.run(command, timeout=_SECONDS, env=variables)
     log.add(command, result)
     return result.exit_code == 0
 
@@ -159,10 +162,34 @@ async def _install(box: Sandbox, shop: Workshop, rung: Rung, log: _Log) -> bool:
     commands = [f"uv venv --quiet --python {shlex.quote(str(shop.interpreter.executable))} {ENVIRONMENT}"]
     if shop.git:
         commands.append(_CHECKOUT)
-    for command in (*commands, *rung.commands):
+    for command in commands:
         if not await _step(box, command, log):
             return False
+    variables = await _pretended_version(box, shop, log) if shop.git else {}
+    for command in rung.commands:
+        if not await _step(box, command, log, variables):
+            return False
     return await _step(box, _SMOKE, log)
+
+
+async def _pretended_version(box: Sandbox, shop: Workshop, log: _Log) -> dict[str, str]:
+    """Where no tag tells a version the build would call itself 0.1, too old for what depends on it: the newest version
+    published up to the cutoff is named instead, to the build tools that take one."""
+    if not shop.name or (await box.run("git describe --tags", timeout=_SECONDS)).exit_code == 0:
+        return {}
+    command = f"echo {shlex.quote(shop.name)} | uv pip compile --quiet --no-deps --no-header --no-annotate -"
+    result = await box.run(command, timeout=_SECONDS)
+    log.add(command, result)
+    match = re.search(r"==\s*(\S+)", result.output)
+    if result.exit_code or not match:
+        return {}
+    names = (
+        "SETUPTOOLS_SCM_PRETEND_VERSION",
+        "PBR_VERSION",
+        "PDM_BUILD_SCM_VERSION",
+        "POETRY_DYNAMIC_VERSIONING_BYPASS",
+    )
+    return dict.fromkeys(names, match[1])
 
 
 async def _overlay(box: Sandbox, shop: Workshop, rung: Rung, environment: Path, log: _Log) -> dict[str, bytes]:

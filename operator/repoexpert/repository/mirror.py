@@ -135,7 +135,8 @@ class Mirrors:
             raise BadInput(_missing(mirror.url, ref, refs))
         local = "refs/repoexpert/HEAD" if name == "HEAD" else name
         with locked(mirror.path.with_suffix(".lock")):
-            self._fetch(mirror, f"+{name}:{local}")
+            # Tags as well: the version that a build reads from Git comes from them.
+            self._fetch(mirror, f"+{name}:{local}", "+refs/tags/*:refs/tags/*")
         return mirror, mirror.git("rev-parse", "--verify", f"{local}^{{commit}}").strip()
 
     def _remote_refs(self, mirror: Mirror) -> tuple[str, ...]:

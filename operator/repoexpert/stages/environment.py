@@ -118,6 +118,7 @@ def _build(context: StageContext, repository: _Repository) -> Built:
             settings=settings,
             cache=context.cache,
             scratch=folder,
+            name=detected.project.name,
             roots=detected.source_roots,
             packages=detected.packages,
             test=repository.test,
