@@ -115,7 +115,7 @@ def _messages(path: Path) -> Iterator[dict[str, str]]:
         found = [(str(m.get("role", "?")), _text(m.get("content"))) for m in document.get("messages", [])]
     except FileNotFoundError:
         found = [("note", "No trajectory was kept for this attempt.")]
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, TypeError) as error:
         found = [("note", f"The trajectory cannot be read: {error}")]
     for role, content in found:
         yield {"role": role, "content": _cut(content)}

@@ -39,5 +39,5 @@ def model_limits(model_dir: Path) -> tuple[int, int]:
         return int(config["max_position_embeddings"]), 2 * 2 * int(config["num_hidden_layers"]) * heads * head_dim
     except FileNotFoundError as error:
         raise BadInput(f"{model_dir} is no model folder: config.json is missing") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{path} cannot be read as a model's configuration: {error}") from error
