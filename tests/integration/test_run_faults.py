@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -314,6 +314,37 @@ def test_a_truncated_artifact_is_found_by_its_reader_and_mended_as_the_message_s
     subprocess.run([sys.executable, "-m", "repoexpert.cli.main", *remedy], check=True, capture_output=True)
     assert bench.run().returncode == 0
     assert bench.calls().count("tasks") == 2
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system takes root")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_is_said_and_with_room_the_run_goes_on(bench: Bench, small_disk: Path) -> None:
+    bench.store_url = str(small_disk / "store")
+    bench.tell({"tasks": {"do": "fill"}})
+    done = bench.run("--until", "tasks")
+    assert done.returncode == 1
+    assert "no space left. Free some space" in done.stderr
+    next(small_disk.glob("store/default/ledger/tasks/*/big")).unlink()
+    bench.tell({})
+    assert bench.run("--until", "tasks").returncode == 0
+
+
+def test_a_store_on_a_read_only_disk_is_bad_input_and_readable_all_the_same(bench: Bench, small_disk: Path) -> None:
+    bench.store_url = str(small_disk / "store")
+    assert bench.run("--until", "tasks").returncode == 0
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    assert "is up to date" in bench.run("--until", "tasks").stdout
+    done = bench.run("--until", "rollout")
+    assert (done.returncode, "read-only" in done.stderr, "--store" in done.stderr) == (2, True, True)
 
 
 def test_a_file_edited_during_a_run_does_not_mix_two_specs(bench: Bench) -> None:

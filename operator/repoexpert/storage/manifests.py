@@ -48,8 +48,9 @@ def build_manifest(
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
-    """Indented and sorted, so that two manifests can be compared by eye and by `diff`."""
-    return (json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    """Indented, so that two manifests can be compared by eye and by `diff`. Files are sorted; a summary keeps its order,
+    which says what the stage holds to be most important."""
+    return (json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def parse_manifest(content: bytes, key: ArtifactKey, store: str) -> Manifest:
