@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,12 +14,12 @@ from pydantic import ValidationError
 from repoexpert.api.availability import unavailable
 from repoexpert.api.expert import API_VERSION, GROUP, RepoExpert
 from repoexpert.api.explanations import explain_all, suggestion
-from repoexpert.api.klass import RepoExpertClass
+from repoexpert.api.klass import RepoExpertClass, with_class
 from repoexpert.api.manifests import Document, Problem, read_documents
 from repoexpert.errors import BadInput
 
-MAX_BYTES = 3 << 20
-"""What the API server takes in one request."""
+MAX_BYTES = 1 << 20
+"""Far more than a manifest needs, and less than the API server can store."""
 
 Resource = RepoExpert | RepoExpertClass
 KINDS: dict[str, type[Resource]] = {"RepoExpert": RepoExpert, "RepoExpertClass": RepoExpertClass}
@@ -139,8 +140,8 @@ def decode(data: bytes, source: str) -> str:
 def load_expert(path: Path | str) -> RepoExpert:
     """The one RepoExpert in a file, with every default filled in.
 
-    The file may hold a RepoExpertClass and objects of other APIs beside it. Raises BadInput with every problem, one a
-    line, or when the file holds several experts.
+    The file may hold a RepoExpertClass, whose teacher is used when the expert names none, and objects of other APIs.
+    Raises BadInput with every problem, one a line, or when the file holds several experts.
     """
     checked = check_text(read_text(Path(path)), str(path))
     if checked.problems:
@@ -149,4 +150,14 @@ def load_expert(path: Path | str) -> RepoExpert:
         names = ", ".join(expert.metadata.name for expert in checked.experts)
         why = f"holds {len(checked.experts)} RepoExperts ({names})" if names else "holds no RepoExpert"
         raise BadInput(f"{path}: {why}; give a file with exactly one")
-    return checked.experts[0]
+    expert = checked.experts[0]
+    klass = _class_of(expert, checked.objects)
+    return with_class(expert, klass) if klass else expert
+
+
+def _class_of(expert: RepoExpert, objects: Sequence[Resource]) -> RepoExpertClass | None:
+    """The class beside an expert, chosen as in a cluster: the one it names, else the one marked as default."""
+    name = expert.spec.class_name
+    classes = [found for found in objects if isinstance(found, RepoExpertClass)]
+    fitting = [found for found in classes if (found.metadata.name == name if name else found.is_default)]
+    return fitting[0] if fitting else None

@@ -286,7 +286,7 @@ def test_loading_reports_every_problem(tmp_path: Path) -> None:
 UNREADABLE: dict[str, tuple[bytes | None, str]] = {
     "not there": (None, "there is no such file"),
     "binary": (b"\xff\xfe\x00", "is not UTF-8 text"),
-    "huge": (b"#" * (4 << 20), "is larger than a manifest may be (3 MiB)"),
+    "huge": (b"#" * (2 << 20), "is larger than a manifest may be (1 MiB)"),
     "two experts": ((START + "---\n" + START).encode(), "holds 2 RepoExperts (a, a); give a file with exactly one"),
     "only a class": (
         HEAD.replace("RepoExpert\n", "RepoExpertClass\n").encode(),
@@ -315,6 +315,30 @@ def test_a_byte_order_mark_and_windows_line_ends_are_fine(tmp_path: Path) -> Non
     file = tmp_path / "x.yaml"
     file.write_bytes(b"\xef\xbb\xbf" + START.replace("\n", "\r\n").encode())
     assert load_expert(file).metadata.name == "a"
+
+
+CLASS = HEAD.replace("RepoExpert\n", "RepoExpertClass\n").replace("name: a", "name: closed") + (
+    "spec: {teacher: {provider: scripted}}\n---\n"
+)
+DEFAULT_CLASS = CLASS.replace("name: closed", "name: closed, annotations: {repoexpert.dev/is-default-class: 'true'}")
+BESIDE: dict[str, tuple[str, str]] = {
+    "the class it names": (CLASS + START + "  className: closed\n", "scripted"),
+    "a class it does not name": (CLASS + START + "  className: open\n", "gemini"),
+    "a class, and it names none": (CLASS + START, "gemini"),
+    "the default class": (DEFAULT_CLASS + START, "scripted"),
+    "the default class, and its own teacher": (
+        DEFAULT_CLASS + START + "  experience: {teacher: {provider: openai, model: m}}\n",
+        "openai",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BESIDE)
+def test_a_class_beside_an_expert_counts_as_in_a_cluster(case: str, tmp_path: Path) -> None:
+    text, provider = BESIDE[case]
+    file = tmp_path / "x.yaml"
+    file.write_text(text)
+    assert load_expert(file).spec.experience.teacher.provider == provider
 
 
 def test_what_kubectl_get_prints_can_be_checked(tmp_path: Path) -> None:
