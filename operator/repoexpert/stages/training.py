@@ -102,7 +102,7 @@ def _finish(
     }
     content = {
         "format": 1,
-        "command": [_portable(part, context) for part in arguments],
+        "command": [_portable(part, context, student) for part in arguments],
         "student": {"source": student.source, "digest": student.digest},
         "dataset": description["files"],
         "versions": trainer_versions(),
@@ -113,12 +113,12 @@ def _finish(
     aside.replace(context.work / _RECORD)
 
 
-def _portable(argument: str, context: StageContext) -> str:
+def _portable(argument: str, context: StageContext, student: Student) -> str:
     """The command as anybody could repeat it: no path of this machine."""
     for place, name in (
         (str(context.work), "$WORK"),
         (str(context.inputs["dataset"]), "$DATASET"),
-        (str(context.cache), "$CACHE"),
+        (str(student.path), "$STUDENT"),
         (sys.executable, "python"),
     ):
         argument = argument.replace(place, name)
