@@ -19,6 +19,7 @@ PYTHON = f"{sys.base_prefix}/bin/python3"
 
 def make_archive(path: Path, files: Mapping[str, str | bytes]) -> Path:
     """A tar of the files, in order."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w") as archive:
         for name, content in files.items():
             data = content.encode() if isinstance(content, str) else content

@@ -58,7 +58,12 @@ async def _collect(context: StageContext, tasks: list[Task], quotas: dict[str, i
     agent = agent_config(context)
     prefix = attempt_key_prefix(context, agent)
     async with BubblewrapPool(
-        environment_dir, probe_dir, Path(record.python_prefix), Limits(), context.cache / "sandboxes"
+        environment_dir,
+        probe_dir,
+        Path(record.python_prefix),
+        Limits(),
+        context.cache / "sandboxes",
+        environment=record.test.environment,
     ) as pool:
         return await run_rollouts(
             tasks,
