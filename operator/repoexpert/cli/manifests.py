@@ -50,12 +50,19 @@ def _write(path: Path, text: str) -> None:
 
 def validate(
     files: Annotated[
-        list[str], typer.Option("-f", "--filename", metavar="FILE", help="Manifest to check; - reads standard input.")
-    ],
+        list[str] | None,
+        typer.Option(
+            "-f", "--file", metavar="FILE", help="Manifest to check; - reads standard input.", show_default=False
+        ),
+    ] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar="[FILE]...", help="More manifests.")] = None,
 ) -> None:
     """Check manifests without a cluster, by the rules of the CRDs. Exit code 2 when something is wrong."""
+    names = [*(files or []), *(more or [])]
+    if not names:
+        raise BadInput("name a manifest to check: repoexpert validate -f FILE")
     problems: list[Problem | str] = []
-    for name in files:
+    for name in names:
         try:
             checked = validation.check_text(_read(name), "standard input" if name == STDIN else name)
         except BadInput as error:

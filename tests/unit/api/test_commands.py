@@ -41,7 +41,7 @@ def test_validate_ends_with_2_and_prints_every_problem_of_every_file(app: typer.
     first, second, missing = (tmp_path / name for name in ("1.yaml", "2.yaml", "3.yaml"))
     first.write_text(SMALLEST.replace("2020-12-31", "31.12.2020") + "  suspend: please\n")
     second.write_text(SMALLEST)
-    result = CliRunner().invoke(app, ["validate", "-f", str(first), "-f", str(second), "-f", str(missing)])
+    result = CliRunner().invoke(app, ["validate", "-f", str(first), str(second), str(missing)])
     assert result.exit_code == 2
     assert result.stdout == f"{second}: RepoExpert a: valid\n"
     assert result.stderr == (
