@@ -55,7 +55,7 @@ def validate(
             "-f", "--file", metavar="FILE", help="Manifest to check; - reads standard input.", show_default=False
         ),
     ] = None,
-    more: Annotated[list[str] | None, typer.Argument(metavar="[FILE]...", help="More manifests.")] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="More manifests.")] = None,
 ) -> None:
     """Check manifests without a cluster, by the rules of the CRDs. Exit code 2 when something is wrong."""
     names = [*(files or []), *(more or [])]
