@@ -71,7 +71,7 @@ def objects(client: Any, url: str) -> list[str]:
 
 
 def test_an_artifact_written_on_one_machine_is_read_on_another(store: ArtifactStore, url: str, tmp_path: Path) -> None:
-    content = {"a b.txt": b"one", "deep/er/ü": b"two", "empty": b"", "big": os.urandom(3 << 20)}
+    content = {"a/b.txt": b"one", "deep/er/ü": b"two", "bb/empty": b"", "big": os.urandom(3 << 20)}
     write(store, KEY, content)
     other = open_store(url, tmp_path / "other")
     folder = other.fetch(KEY)
@@ -139,6 +139,11 @@ def test_a_file_over_the_multipart_size_survives(store: ArtifactStore, url: str,
     data = os.urandom(1 << 20) * 120
     write(store, KEY, {"model.safetensors": data})
     assert (open_store(url, tmp_path / "other").fetch(KEY) / "model.safetensors").read_bytes() == data
+
+
+def test_an_artifact_without_files_is_an_artifact(store: ArtifactStore, url: str, tmp_path: Path) -> None:
+    write(store, KEY, {})
+    assert list(open_store(url, tmp_path / "other").fetch(KEY).iterdir()) == []
 
 
 def test_records_are_replaced_and_absent_ones_are_none(store: ArtifactStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from repoexpert.storage.store import ArtifactStore
 
 DEFAULT_STORE = "repoexpert-store"
+DEFAULT_JOBS = len(os.sched_getaffinity(0))
+"""Cores that this process may use, which in a container are fewer than the machine has."""
 
 File = Annotated[Path, typer.Option("--file", "-f", help="The RepoExpert manifest (YAML).", show_default=False)]
 Store = Annotated[

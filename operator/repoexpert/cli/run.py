@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repoexpert.cli.options import DEFAULT_STORE, AsJson, Cache, File, Store, cache_folder, the_expert, the_store
+from repoexpert.cli.options import (
+    DEFAULT_JOBS,
+    DEFAULT_STORE,
+    AsJson,
+    Cache,
+    File,
+    Store,
+    cache_folder,
+    the_expert,
+    the_store,
+)
 from repoexpert.errors import RepoExpertError
 
 if TYPE_CHECKING:
@@ -34,8 +44,7 @@ def run(
     file: File,
     store: Store = DEFAULT_STORE,
     until: Annotated[str, typer.Option(help="The last stage to run.")] = "serving",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processor-bound things at once.")] = os.cpu_count()
-    or 2,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processor-bound things at once.")] = DEFAULT_JOBS,
     as_json: AsJson = False,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Look up anew which commits ref, cutoff and until mean.")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repoexpert.cli.options import DEFAULT_STORE, Cache, File, Store, cache_folder, the_expert, the_store
+from repoexpert.cli.options import DEFAULT_JOBS, DEFAULT_STORE, Cache, File, Store, cache_folder, the_expert, the_store
 from repoexpert.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ def stage(
     file: File,
     store: Store = DEFAULT_STORE,
     cache: Cache = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processor-bound things at once.")] = os.cpu_count() or 2,
+    jobs: Annotated[int, typer.Option(min=1, help="Processor-bound things at once.")] = DEFAULT_JOBS,
     progress_file: Annotated[Path | None, typer.Option(help="Write progress there, as JSON, replaced whole.")] = None,
     termination_message: Annotated[Path | None, typer.Option(help="Write the outcome there: JSON, <= 4 kB.")] = None,
     parent: Annotated[int | None, typer.Option(hidden=True, help="End when this process ends.")] = None,

@@ -23,6 +23,7 @@ from repoexpert.stages.termination import Termination, decode
 STOP_SECONDS = 30.0
 """Between SIGTERM and SIGKILL."""
 TAIL_LINES = 15
+_HEADING = "\n==== repoexpert "
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Child:
             *("--parent", str(os.getpid())),
         ]
         with files.log.open("ab") as log:
-            log.write(f"\n==== {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(arguments)}\n".encode())
+            log.write(f"{_HEADING}{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(arguments)}\n".encode())
             log.flush()
             self._process = subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -122,6 +123,6 @@ def tail(log: Path, lines: int = TAIL_LINES) -> str:
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
-    own = text.rpartition("\n==== ")
+    own = text.rpartition(_HEADING)
     body = own[2].partition("\n")[2] if own[1] else text
     return "\n".join([line for line in body.splitlines() if line.strip()][-lines:])

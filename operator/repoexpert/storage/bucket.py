@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from repoexpert.errors import BadInput
-from repoexpert.storage.files import Verifier, write_atomically
+from repoexpert.storage.files import Verifier, freeze, write_atomically
 from repoexpert.storage.keys import parse_key, record_file, select
 from repoexpert.storage.locks import Locked, holder, lock
 from repoexpert.storage.manifests import build_manifest, corrupt, manifest_bytes, parse_manifest, parse_record
@@ -163,7 +163,7 @@ class BucketStore:
         aside = self._whole(key).with_name(f".verify-{self._new_id()}")
         try:
             with disk(aside):
-                missing = self._objects.download(self._remote(manifest), aside)
+                missing = self._objects.download(self._root(manifest), list(manifest.files), aside)
                 return [f"{name} is missing" for name in missing] or Verifier().problems(aside, manifest.files)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -199,7 +199,7 @@ class BucketStore:
     def publish(self, manifest: Manifest, scratch: Path) -> Manifest:
         """Upload the files and claim the key. The loser's upload is removed, the winner's folder becomes the cache."""
         key = manifest.key
-        self._objects.upload(scratch, self._remote(manifest))
+        self._objects.upload(scratch, self._root(manifest), list(manifest.files))
         won = self._objects.create(f"{key}/{MANIFEST}", manifest_bytes(manifest))
         standing = manifest if won else self.manifest(key)
         if standing is None:
@@ -213,6 +213,7 @@ class BucketStore:
             if standing.root == manifest.root and not whole.exists():
                 whole.parent.mkdir(parents=True, exist_ok=True)
                 scratch.rename(whole)
+                freeze(whole)
             else:
                 shutil.rmtree(scratch, ignore_errors=True)
         return standing
@@ -221,16 +222,16 @@ class BucketStore:
         aside = whole.with_name(f".{whole.name}.part")
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(whole, ignore_errors=True)
-        missing = self._objects.download(self._remote(manifest), aside)
+        missing = self._objects.download(self._root(manifest), list(manifest.files), aside)
         problems = [f"{name} is missing" for name in missing] or self.verifier.problems(aside, manifest.files)
         if problems:
             shutil.rmtree(aside, ignore_errors=True)
             raise corrupt(manifest.key, self.url, problems)
         aside.rename(whole)
+        freeze(whole)
 
-    def _remote(self, manifest: Manifest) -> dict[str, str]:
-        root = f"{manifest.key}/{manifest.root}".rstrip("/")
-        return {path: f"{root}/{path}" for path in manifest.files}
+    def _root(self, manifest: Manifest) -> str:
+        return f"{manifest.key}/{manifest.root}".rstrip("/")
 
     def _scratch(self, key: ArtifactKey) -> Path:
         return self._cache / "drafts" / str(key)

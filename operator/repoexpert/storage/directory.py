@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from repoexpert.errors import BadInput
-from repoexpert.storage.files import Verifier, flush, write_atomically
+from repoexpert.storage.files import Verifier, flush, freeze, write_atomically
 from repoexpert.storage.keys import parse_key, record_file, select
 from repoexpert.storage.locks import Locked, holder, lock
 from repoexpert.storage.manifests import build_manifest, corrupt, manifest_bytes, parse_manifest, parse_record
@@ -44,13 +44,16 @@ class DirectoryDraft:
     def complete(
         self, *, summary: Mapping[str, Any], upstream: Mapping[str, str], tools: Mapping[str, str], now: datetime
     ) -> Manifest:
-        """Hash, freeze, flush, then write the manifest by rename."""
+        """Hash, flush, then write the manifest by rename."""
         if self._manifest is not None:
             return self._manifest
         with disk(self.path):
             manifest = build_manifest(self._key, self.path, self._verifier, summary, upstream, tools, now)
             flush(self.path)
-            write_atomically(self.path / MANIFEST, manifest_bytes(manifest))
+            # Aside is outside the folder: what a kill leaves there must not be hashed by the next try.
+            aside = self.path.with_name(f".{self.path.name}.manifest")
+            write_atomically(self.path / MANIFEST, manifest_bytes(manifest), aside=aside)
+            freeze(self.path)
         self._manifest = manifest
         self.done = True
         return manifest

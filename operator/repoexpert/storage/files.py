@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -16,8 +17,8 @@ from repoexpert.storage.records import MANIFEST, FileEntry
 _THREADS = min(8, os.cpu_count() or 2)
 _CHUNK = 1 << 20
 
-Signature = tuple[int, int, int, int]
-"""mtime_ns, ctime_ns, size, inode: a file with the same signature need not be hashed again by this process."""
+Signature = tuple[int, int, int]
+"""mtime_ns, size, inode: a file with the same signature need not be hashed again by this process."""
 
 
 class UnsafeFile(StageFailed):
@@ -59,7 +60,7 @@ class Verifier:
         return sorted(problems)
 
     def _entry(self, path: Path, status: os.stat_result) -> FileEntry:
-        signature = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+        signature = (status.st_mtime_ns, status.st_size, status.st_ino)
         seen = self._seen.get(path)
         if seen is not None and seen[0] == signature:
             return seen[1]
@@ -102,11 +103,15 @@ def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
                 raise UnsafeFile(f"{path} is a link or a device: an artifact holds plain files only")
 
 
-def freeze(root: Path, files: Mapping[str, os.stat_result]) -> None:
-    """Take the write permission from every file: a finished artifact is not edited by accident."""
-    for path, status in files.items():
-        if status.st_mode & 0o222:
-            (root / path).chmod(stat.S_IMODE(status.st_mode) & ~0o222)
+def freeze(root: Path) -> None:
+    """Take the write permission from every file: a finished artifact is not edited by accident.
+
+    A courtesy only: file systems without permissions do without.
+    """
+    with contextlib.suppress(OSError):
+        for path, status in scan(root).items():
+            if status.st_mode & 0o222:
+                (root / path).chmod(stat.S_IMODE(status.st_mode) & ~0o222)
 
 
 def flush(folder: Path) -> None:
@@ -120,9 +125,12 @@ def flush(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write aside, flush, rename: `path` holds either the old or the new content, whatever happens."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def write_atomically(path: Path, content: bytes, *, aside: Path | None = None) -> None:
+    """Write aside, flush, rename: `path` holds either the old or the new content, whatever happens.
+
+    `aside` must be on the same file system; by default it lies beside `path`.
+    """
+    aside = aside or path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with aside.open("wb") as file:
             file.write(content)

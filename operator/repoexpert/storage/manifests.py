@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from repoexpert.errors import StageFailed
-from repoexpert.storage.files import UnsafeFile, Verifier, freeze, scan
+from repoexpert.storage.files import UnsafeFile, Verifier, scan
 from repoexpert.storage.problems import CorruptArtifact
 from repoexpert.storage.records import MANIFEST, ArtifactKey, Manifest
 
@@ -26,16 +26,14 @@ def build_manifest(
     now: datetime,
     root: str = "",
 ) -> Manifest:
-    """Freeze and hash the files of a draft. Raises UnsafeFile for links, StageFailed for a stage's own manifest."""
+    """Hash the files of a draft. Raises UnsafeFile for links, StageFailed for a stage's own manifest."""
     try:
         found = scan(folder)
     except UnsafeFile as error:
         raise UnsafeFile(f"{error}. Discard the unfinished artifact with `repoexpert artifacts rm {key}`") from error
     if MANIFEST in found:
         raise StageFailed(f"the stage {key.stage} wrote a file named {MANIFEST}: that name belongs to the store")
-    freeze(folder, found)
-    # Freezing changed the change time, which the verifier remembers.
-    files = verifier.entries(folder, scan(folder))
+    files = verifier.entries(folder, found)
     return Manifest(
         key=key,
         upstream=dict(upstream),

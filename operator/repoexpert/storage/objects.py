@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,26 +67,26 @@ class Objects:
             with self._reaching(), contextlib.suppress(FileNotFoundError):
                 self._fs().rm([self._path(name) for name in names])
 
-    def upload(self, folder: Path, names: Mapping[str, str]) -> None:
-        """Upload `folder / path` as the object, for each path and name."""
+    def upload(self, folder: Path, root: str, paths: Sequence[str]) -> None:
+        """Upload each `folder / path` as the object `root/path`."""
+        if not paths:
+            return
         with self._reaching():
-            local = [str(folder / path) for path in names]
-            self._fs().put(local, [self._path(name) for name in names.values()], batch_size=_BATCH)
+            local = [str(folder / path) for path in paths]
+            self._fs().put(local, [self._path(f"{root}/{path}") for path in paths], batch_size=_BATCH)
 
-    def download(self, names: Mapping[str, str], folder: Path) -> list[str]:
-        """Download each object to `folder / path`; returns the paths whose object is missing."""
+    def download(self, root: str, paths: Sequence[str], folder: Path) -> list[str]:
+        """Download each object `root/path` to `folder / path`; returns the paths whose object is missing, if any."""
         folder.mkdir(parents=True, exist_ok=True)
-        below = {name.rsplit("/", 1)[0] for name in names.values()}
-        common = min(below, key=len, default="")
-        present = set(self.names(common)) if common else set()
-        missing = [path for path, name in names.items() if name not in present]
-        if missing:
+        present = set(self.names(root)) if paths else set()
+        missing = [path for path in paths if f"{root}/{path}" not in present]
+        if missing or not paths:
             return missing
-        for path in names:
+        for path in paths:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
         with self._reaching():
-            local = [str(folder / path) for path in names]
-            self._fs().get([self._path(name) for name in names.values()], local, batch_size=_BATCH)
+            local = [str(folder / path) for path in paths]
+            self._fs().get([self._path(f"{root}/{path}") for path in paths], local, batch_size=_BATCH)
         return []
 
     def _path(self, name: str) -> str:

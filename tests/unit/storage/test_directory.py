@@ -233,6 +233,15 @@ def test_a_store_whose_path_is_a_file_is_bad_input(tmp_path: Path) -> None:
         pass
 
 
+def test_what_is_left_of_a_kill_while_the_manifest_was_written_is_not_hashed(store: ArtifactStore) -> None:
+    with store.draft(key()) as draft:
+        (draft.path / "a").write_text("one")
+        draft.path.with_name(f".{draft.path.name}.manifest").write_text("{")
+        manifest = draft.complete(summary={}, upstream={}, tools={}, now=NOW)
+    assert list(manifest.files) == ["a"]
+    assert not list(draft.path.parent.glob(".*"))
+
+
 def test_finished_files_are_read_only(store: ArtifactStore) -> None:
     write(store, key(), {"a": "one"})
     assert (store.fetch(key()) / "a").stat().st_mode & 0o222 == 0
