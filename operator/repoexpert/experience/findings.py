@@ -21,6 +21,7 @@ Reason = Literal[
     "unstable",  # tests fail, but not twice in the same way
     "hangs",  # a test runs into its time limit with the change undone
     "too-broad",  # unrelated tests or more than half of the stable ones fail
+    "undefined-name",  # all that breaks is a name that the undone part leaves undefined
     "test-not-removable",  # a failing test cannot be taken out of its file
     "start-tree-broken",  # the suite does not pass once the failing tests are taken out
     "reference-fails",  # the tests do not pass again with the change put back

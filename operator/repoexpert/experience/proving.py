@@ -6,7 +6,7 @@ Every run is in a fresh sandbox. An infrastructure failure is raised, never a re
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from repoexpert.errors import StageFailed
@@ -14,7 +14,7 @@ from repoexpert.experience.findings import Failing, Finding, Reason, key_of
 from repoexpert.experience.grounds import Ground
 from repoexpert.experience.selection import Selection, select_tests
 from repoexpert.experience.statements import scrub
-from repoexpert.experience.test_functions import remove_tests
+from repoexpert.experience.suite_edits import remove_tests
 from repoexpert.repository.analysis import location_of_test
 from repoexpert.repository.candidates import Candidate
 from repoexpert.repository.diffs import make_patch
@@ -99,6 +99,8 @@ class Prover:
         hanging = [test for test, failing in split.fail.items() if failing.error == "Timeout"]
         if hanging:
             raise Rejected("hangs", f"{len(hanging)} of {len(selection.all)} tests")
+        if all(failing.error in ("NameError", "UnboundLocalError") for failing in split.fail.values()):
+            raise Rejected("undefined-name", next(iter(split.fail.values())).message)
         self._narrow(split, selection)
         return split
 
@@ -207,6 +209,3 @@ def split_runs(tests: Sequence[str], first: TestRun, second: TestRun) -> Split:
 
 def _bad(outcome: str) -> bool:
     return outcome in ("failed", "error", "timeout")
-
-
-RunTests = Callable[[StartTree, Sequence[str]], TestRun]

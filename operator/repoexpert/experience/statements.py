@@ -31,14 +31,16 @@ _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _FENCE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _HASH = re.compile(r"\b[0-9a-f]{7,40}\b(?=[^\w]|$)")
 _EMPTY_TITLE = re.compile(
-    r"^(?:v?\d+(?:\.\d+)+\S*|(?:release|version|bump|prepare|back to|merge|revert|wip|typos?|lint\w*|black|ruff|isort|"
-    r"flake8|pep ?8|format\w*|clean(?:ed)?[- ]?up|cleanup|refactor\w*|tidy|update|updates|changes|minor|misc|more|fix|"
-    r"fixes|tests?|docs?|doc|changelog|news|review\w*|\[pre-commit|pre-commit|chore|ci)\b(?:\W+\S+){0,2}\W*)$",
+    r"^(?:v?\d+(?:\.\d+)+\S*"
+    r"|(?:release|version|bump|prepare|back to|merge|revert|wip|typos?|lint\w*|black|ruff|isort|flake8|pep ?8|format\w*|"
+    r"tidy|tests?|docs?|doc|changelog|news|review\w*|\[pre-commit|pre-commit|chore|ci)\b(?:\W+\S+){0,2}\W*"
+    r"|(?:clean(?:ed)?[- ]?up|refactor\w*|updates?|changes|minor|misc|more)\b(?:\W+\S+){0,1}\W*"
+    r"|fix(?:e[sd])?(?:\W+(?:tests?|ci|builds?|lint\w*|docs?|typos?|warnings?|bugs?|it|this|style))*\W*)$",
     re.IGNORECASE,
 )
 _SPEAKS_OF_CHORES = re.compile(
     r"\b(?:release|changelog|pre-commit|mypy|type hints?|annotations?|typing|coverage|docstrings?|typos?|travis|tox|"
-    r"reformat|flake8|pylint|black|ruff)\b|^bump|^merge\b",
+    r"reformat|flake8|pylint|black|ruff)\b|^bump|^merge\b|\bversions? \d",
     re.IGNORECASE,
 )
 _ADDRESS = re.compile(r"\s*\bat 0x[0-9a-fA-F]+|0x[0-9a-fA-F]{6,}")
@@ -128,7 +130,7 @@ def _clean_line(line: str) -> str:
     line = _URL.sub("", _LINK.sub(r"\1", line))
     line = _CLOSES.sub("", line)
     line = _HASH.sub("", _NUMBER.sub("", line))
-    line = re.sub(r"^[\s*-]+", "", line)
+    line = re.sub(r"^(?:[\s*-]+|(?:issue|bug|pr|ticket)s?\s*\d+\s*[:,-]\s*)+", "", line, flags=re.IGNORECASE)
     return re.sub(r"\s+", " ", line).strip(" \t-:;,")
 
 
@@ -152,9 +154,8 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _missing(item: Missing) -> str:
-    return f"`{item.signature}` is missing and should be there." + (
-        f" It is meant to: {item.purpose}" if item.purpose else ""
-    )
+    purpose = item.purpose[:1].lower() + item.purpose[1:]
+    return f"`{item.signature}` is missing and should be there." + (f" What it does: {purpose}" if purpose else "")
 
 
 def observed(failures: Sequence[Failure], *, limit: int) -> list[str]:
@@ -201,6 +202,7 @@ def _assertion(message: str) -> str:
         return f"{_quoted(first.removeprefix('assert '))} does not hold{calls}."
     if first.startswith("assert ") and len(first) < 240 and "..." not in first:
         return f"{_quoted(first.removeprefix('assert '))} does not hold{calls}."
+    first = re.sub(r"^(?:\w+ differ|\w+ lists?): ", "", first)
     plain = re.match(r"(.{1,160}?) != (.{1,160}?)(?: : .*)?$", first)
     if plain:
         return f"The result is {_quoted(plain[1])} but {_quoted(plain[2])} is expected."

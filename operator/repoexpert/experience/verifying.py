@@ -21,8 +21,8 @@ from repoexpert.experience.answers import (
 )
 from repoexpert.experience.grounds import load_ground
 from repoexpert.experience.proving import outcome_of, result_of
+from repoexpert.experience.suite_edits import written_tests
 from repoexpert.experience.tasks import Task
-from repoexpert.experience.test_functions import written_tests
 from repoexpert.repository.analysis import location_of_test
 from repoexpert.repository.diffs import make_patch
 from repoexpert.repository.records import TestRun

@@ -81,8 +81,10 @@ def _target(node: ast.stmt) -> str:
     return ""
 
 
-def same_behaviour(one: bytes, other: bytes) -> bool | None:
+def same_behaviour(one: bytes, other: bytes, *, lenient: bool = False) -> bool | None:
     """Whether two files differ in comments, layout and docstrings alone; None when one does not parse.
+
+    `lenient` looks past module-level imports and version numbers as well: changing those alone is no bug worth finding.
 
     Only the top-level statements on differing lines are compared, so that large files cost little.
     """
@@ -94,7 +96,9 @@ def same_behaviour(one: bytes, other: bytes) -> bool | None:
     dumps = []
     for tree, mine in zip((first, second), lines, strict=True):
         touched = [node for node in tree.body if (node.end_lineno or 0) > head and _first(node) <= len(mine) - tail]
-        dumps.append([_meaning(node) for node in touched if not _is_text(node)])
+        dumps.append(
+            [_meaning(node) for node in touched if not (_is_text(node) or (lenient and _is_bookkeeping(node)))]
+        )
     return dumps[0] == dumps[1]
 
 
@@ -116,6 +120,12 @@ def _first(node: ast.stmt) -> int:
 
 def _is_text(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_bookkeeping(node: ast.stmt) -> bool:
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return True
+    return isinstance(node, ast.Assign) and _target(node) in ("__version__", "version", "VERSION", "__all__")
 
 
 def _meaning(top: ast.stmt) -> str:

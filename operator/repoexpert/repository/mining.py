@@ -164,10 +164,10 @@ def describe(subject: str, body: str, brought: Sequence[str] = ()) -> tuple[str,
 
 
 def _spoken(branch: str, brought: Sequence[str]) -> str:
-    if len(brought) == 1:
-        return brought[0]
-    words = re.sub(r"[-_/]+", " ", branch).strip()
-    return words or (brought[-1] if brought else "")
+    """What a merge without words is about: its oldest commit, whose subject names the purpose most often."""
+    subjects = [subject for subject in reversed(brought) if not subject.startswith("Merge ")]
+    telling = (subject for subject in subjects if len(subject.split()) > 1)
+    return next(telling, re.sub(r"[-_/]+", " ", branch).strip() or next(iter(subjects), ""))
 
 
 def _messages(git_dir: Path, span: Sequence[str]) -> dict[str, _Message]:

@@ -169,10 +169,14 @@ def _checked(part: Part, today: Today) -> Part | None:
             if same and now is not None:
                 continue
         files[path] = content
-    if not files:
+    if all(_bookkeeping(today.read(path), content) for path, content in files.items()):
         return None
     symbols = part.symbols or tuple(touched_symbols(files, today))
     return Part(part.name, part.tier, files, symbols, part.removes)
+
+
+def _bookkeeping(now: bytes | None, new: bytes | None) -> bool:
+    return now is not None and new is not None and bool(same_behaviour(now, new, lenient=True))
 
 
 def _utf8(content: bytes) -> bool:

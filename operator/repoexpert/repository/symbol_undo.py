@@ -107,7 +107,7 @@ def undo_symbols(path: str, before: bytes, after: bytes, today: Today) -> list[E
             if symbol.parent and symbol.parent not in old:
                 continue  # goes with its class
             edits += _removed(path, symbol, lines_of(after_lines, symbol), today)
-        elif symbol.kind != "class" and was.kind == symbol.kind:
+        elif symbol.kind != "class" and was.kind == symbol.kind and symbol.name != "__all__":
             texts = lines_of(before_lines, was), lines_of(after_lines, symbol)
             if texts[0] != texts[1]:
                 edits += _merged(path, symbol, *texts, today)
@@ -176,7 +176,7 @@ def _removed(path: str, symbol: Symbol, after: bytes, today: Today) -> Iterator[
     first, indent = now.first, b" " * now.indent
     while first and lines[first - 1].startswith(indent + b"#"):
         first -= 1
-    while first and now.last < len(lines) and not lines[first - 1].strip():
+    while first and not lines[first - 1].strip():
         first -= 1
     yield Edit(where, now.name, "remove", first, now.last, b"", _words(after), False)
 
@@ -289,6 +289,8 @@ def drop_exports(source: bytes, names: set[str]) -> bytes:
         elif isinstance(node, (ast.Assign, ast.AugAssign)) and "__all__" in ast.dump(node)[:80]:
             elements = node.value.elts if isinstance(node.value, (ast.List, ast.Tuple)) else []
             items = [e for e in elements if isinstance(e, ast.Constant) and e.value in names]
+            if isinstance(node.value, ast.Tuple) and items and len(elements) - len(items) == 1:
+                continue  # one element without its comma would be no tuple any more
         for item in items:
             start = offsets[item.lineno - 1] + item.col_offset
             end = offsets[(item.end_lineno or item.lineno) - 1] + (item.end_col_offset or 0)

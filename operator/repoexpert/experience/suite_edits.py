@@ -12,7 +12,7 @@ from repoexpert.repository.symbol_undo import lines_of
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
-def tests_defined(source: bytes) -> dict[str, str]:
+def defined_tests(source: bytes) -> dict[str, str]:
     """Qualified name to meaning of each function whose name starts with `test`, in the order of the file.
 
     Functions that differ in comments, docstring or layout alone have equal meanings. Empty for no Python.
@@ -40,8 +40,8 @@ def _collect(body: Iterable[ast.stmt], prefix: str, decorated: str, found: dict[
 
 def written_tests(before: bytes | None, after: bytes) -> list[str]:
     """Qualified names of the tests that `after` adds or changes."""
-    old = tests_defined(before) if before is not None else {}
-    return [name for name, meaning in tests_defined(after).items() if old.get(name) != meaning]
+    old = defined_tests(before) if before is not None else {}
+    return [name for name, meaning in defined_tests(after).items() if old.get(name) != meaning]
 
 
 def remove_tests(source: bytes, names: Iterable[str]) -> bytes | None:
