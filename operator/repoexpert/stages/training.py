@@ -96,6 +96,7 @@ def _finish(
         "firstLoss": outcome.first_loss,
         "lastLoss": outcome.last_loss,
         "seconds": round(outcome.seconds, 1),
+        "tokensPerSecond": _speed(outcome, tokens["total"] * recipe.epochs),
         "resumedAt": outcome.resumed_at,
         "modelType": student.model_type,
         "template": student.template,
@@ -111,6 +112,12 @@ def _finish(
     aside = context.work / ".recipe.aside"
     aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     aside.replace(context.work / _RECORD)
+
+
+def _speed(outcome: Outcome, tokens: int) -> float:
+    """Tokens per second of this start, loading included; 0 when an earlier start had done every step."""
+    done = tokens * (outcome.steps - outcome.resumed_at) / outcome.steps
+    return round(done / outcome.seconds, 1)
 
 
 def _portable(argument: str, context: StageContext, student: Student) -> str:
