@@ -14,7 +14,7 @@ Files of an environment artifact:
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,6 +23,8 @@ TestOutcome = Literal["passed", "failed", "error", "skipped", "xfailed", "timeou
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+    __test__: ClassVar[bool] = False
+    """pytest takes classes named Test* for test classes."""
 
 
 class InstallAttempt(_Record):
