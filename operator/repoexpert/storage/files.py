@@ -7,7 +7,7 @@ import ctypes
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,6 +19,8 @@ _CHUNK = 1 << 20
 
 Signature = tuple[int, int, int]
 """mtime_ns, size, inode: a file with the same signature need not be hashed again by this process."""
+_NOTHING: tuple[Signature, None] = ((0, -1, 0), None)
+_BATCHES = 64
 
 
 class UnsafeFile(StageFailed):
@@ -30,13 +32,21 @@ class Verifier:
 
     def __init__(self, read: Callable[[Path], FileEntry] | None = None) -> None:
         self._read = read or hash_file
-        self._seen: dict[Path, tuple[Signature, FileEntry]] = {}
+        self._seen: dict[str, tuple[Signature, FileEntry]] = {}
 
     def entries(self, root: Path, files: Mapping[str, os.stat_result]) -> dict[str, FileEntry]:
-        """Size and sha256 of each file, hashed by several threads."""
+        """Size and sha256 of each file; what this process has not hashed yet is hashed by several threads."""
+        unseen = [
+            path
+            for path, status in files.items()
+            if self._seen.get(f"{root}/{path}", _NOTHING)[0] != _signature(status)
+        ]
+        # Threads cost more than a small file does, so they take many at once; the largest go first.
+        unseen.sort(key=lambda path: files[path].st_size, reverse=True)
+        batches = [unseen[start::_BATCHES] for start in range(min(_BATCHES, len(unseen)))]
         with ThreadPoolExecutor(_THREADS) as pool:
-            hashed = pool.map(lambda item: self._entry(root / item[0], item[1]), files.items())
-            return dict(zip(files, hashed, strict=True))
+            list(pool.map(lambda batch: self._hash(root, batch, files), batches))
+        return {path: self._seen[f"{root}/{path}"][1] for path in files}
 
     def problems(self, root: Path, expected: Mapping[str, FileEntry]) -> list[str]:
         """What differs from the manifest, one sentence a file; sizes are compared before anything is hashed."""
@@ -59,14 +69,13 @@ class Verifier:
         problems += [f"{path} has other content (sha256 differs)" for path in sized if hashed[path] != expected[path]]
         return sorted(problems)
 
-    def _entry(self, path: Path, status: os.stat_result) -> FileEntry:
-        signature = (status.st_mtime_ns, status.st_size, status.st_ino)
-        seen = self._seen.get(path)
-        if seen is not None and seen[0] == signature:
-            return seen[1]
-        entry = self._read(path)
-        self._seen[path] = (signature, entry)
-        return entry
+    def _hash(self, root: Path, paths: Sequence[str], files: Mapping[str, os.stat_result]) -> None:
+        for path in paths:
+            self._seen[f"{root}/{path}"] = (_signature(files[path]), self._read(root / path))
+
+
+def _signature(status: os.stat_result) -> Signature:
+    return (status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 def hash_file(path: Path) -> FileEntry:
