@@ -69,7 +69,10 @@ class Conversation:
 def read_attempts(folder: Path) -> Iterator[Attempt]:
     """Every finished attempt below `folder`/attempts, by task and number; unfinished ones have no result and are none."""
     for file in sorted((folder / "attempts").glob("*/*/result.json"), key=_attempt_order):
-        result = AttemptResult.model_validate_json(file.read_text(encoding="utf-8"))
+        try:
+            result = AttemptResult.model_validate_json(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise StageFailed(f"the attempt's record {file} cannot be read: {error}") from error
         yield Attempt(result=result, trajectory=file.with_name(TRAJECTORY))
 
 

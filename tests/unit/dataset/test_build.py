@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from repoexpert.dataset.build import Built, Options, build
 from repoexpert.dataset.export import describe, losses_table, repository_file, write_dataset
 from repoexpert.dataset.shingles import Reserved
 from repoexpert.dataset.trajectories import read_attempts
+from repoexpert.errors import StageFailed
 from repoexpert.experience.tasks import Task
 from tests.builders.trajectories import (
     ending,
@@ -49,6 +51,20 @@ def _loss(folder: Path, messages: list[dict[str, Any]] | None = None, options: A
 
 def test_an_ordinary_verified_attempt_is_kept(tmp_path: Path) -> None:
     assert _loss(tmp_path) == {}
+
+
+@pytest.mark.parametrize("name", ["result.json", "trajectory.traj.json"])
+def test_a_damaged_attempt_names_its_file(name: str, tmp_path: Path) -> None:
+    damaged = write_attempt(tmp_path, result(task(0)), trajectory(0)) / name
+    damaged.write_text("xxxx", encoding="utf-8")
+    with pytest.raises(StageFailed, match=str(damaged)):
+        _build(tmp_path, [task(0)])
+
+
+def test_attempts_at_tasks_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    write_rollout(tmp_path, [task(0)])
+    with pytest.raises(StageFailed, match="1 attempted tasks are not among the tasks given"):
+        _build(tmp_path, [task(1)])
 
 
 def test_a_rejected_attempt_is_left_out(tmp_path: Path) -> None:
