@@ -31,8 +31,9 @@ class Case:
 def parse_junit(content: bytes) -> tuple[Case, ...]:
     """The test cases of a report, in its order. Raises BrokenReport."""
     # pytest escapes every `<` of its data, so a document type is an attack (entity expansion), never a test's output.
-    if b"<!" in content:
-        raise BrokenReport("the report has a document type")
+    # NUL bytes are another encoding's, which would hide one.
+    if b"<!" in content or b"\0" in content:
+        raise BrokenReport("the report has a document type or is not UTF-8")
     try:
         root = ET.fromstring(content, parser=ET.XMLParser(encoding="utf-8"))  # noqa: S314 - entities refused above
     except ET.ParseError as e:
