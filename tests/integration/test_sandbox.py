@@ -239,6 +239,15 @@ async def test_nothing_of_a_claim_stays_behind(tmp_path: Path, start: StartTree)
         assert not [folder for parent in groups._parents for folder in parent.glob(f"repoexpert-{os.getpid()}-*")]
 
 
+async def test_what_a_killed_worker_left_is_removed_and_a_living_ones_is_not(tmp_path: Path, start: StartTree) -> None:
+    left = tmp_path / "scratch/pool-1-killed/0/testbed"
+    left.mkdir(parents=True)
+    async with make_pool(tmp_path / "scratch") as first, first.claim(start) as box:
+        assert not left.exists()
+        async with make_pool(tmp_path / "scratch"):
+            assert (await box.run("cat README.md", timeout=10)).output == "hello\n"
+
+
 async def test_a_cancelled_command_leaves_no_process(box: Sandbox) -> None:
     running = asyncio.create_task(box.run("sleep 64", timeout=60))
     await asyncio.sleep(0.3)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
 import itertools
 import os
 import shlex
@@ -32,6 +33,8 @@ from repoexpert.sandbox.system import system_binds, system_view
 _ARGV_BYTES = 100_000
 """A longer command travels as a file: one argument may have 128 KiB."""
 _COMMAND_FILE = "/run/repoexpert/command"
+_MOST_FILES = 1_000_000
+"""Files that the disk may gain while one command runs, before that command is stopped."""
 _START_SECONDS = 600.0
 _TRANSFER_SECONDS = 120.0
 _GET_BYTES = 256 << 20
@@ -79,7 +82,8 @@ class BubblewrapPool:
         self._groups = ControlGroups.find()
         self._free: list[_Slot] = []
         self._numbers = itertools.count()
-        self._root = _own_folder(scratch)
+        self._root, self._lock = _own_folder(scratch)
+        self._closed = False
         self._binds = [*binds, *system_binds(self._system, self._root, binds, network)]
         if environment_dir is not None:
             self._binds.append(Bind(environment_dir.absolute(), ENVIRONMENT, writable=environment_writable))
@@ -109,7 +113,10 @@ class BubblewrapPool:
             if slot.namespace is not None:
                 slot.namespace.close()
         self._free.clear()
-        shutil.rmtree(self._root, ignore_errors=True)
+        if not self._closed:
+            self._closed = True
+            _remove_now(self._root)
+            os.close(self._lock)
 
     @contextlib.asynccontextmanager
     async def _claim(self, start: StartTree) -> AsyncIterator[Sandbox]:
@@ -133,7 +140,7 @@ class BubblewrapPool:
     async def _release(self, slot: _Slot, folder: Path, group: ControlGroup | None) -> None:
         if group is not None:
             await asyncio.to_thread(group.remove)
-        await _remove(folder)
+        await asyncio.to_thread(_remove_now, folder)
         self._free.append(slot)
 
     def _new_slot(self) -> _Slot:
@@ -289,13 +296,38 @@ def _tool(name: str, package: str) -> str:
     return found
 
 
-def _own_folder(scratch: Path) -> Path:
-    """A folder of this pool's own below `scratch`; removes those of workers that are gone."""
+def _own_folder(scratch: Path) -> tuple[Path, int]:
+    """A folder of this pool's own below `scratch` and the lock that says so; removes those of workers that are gone.
+
+    A lock and not a process id tells who is alive: workers in different containers may share the folder.
+    """
     scratch.mkdir(parents=True, exist_ok=True)
-    for old in scratch.glob("pool-*-*"):
-        if not Path(f"/proc/{old.name.split('-')[1]}").exists():
-            shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"pool-{os.getpid()}-", dir=scratch.absolute()))
+    for old in scratch.glob("pool-*"):
+        with contextlib.suppress(OSError):
+            lock = _lock(old)
+            _remove_now(old)
+            os.close(lock)
+    fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=scratch.absolute()))
+    lock = _lock(fresh)
+    return fresh.rename(fresh.with_name(f"pool-{os.getpid()}-{fresh.name.removeprefix('.new-')}")), lock
+
+
+def _lock(folder: Path) -> int:
+    """A descriptor that holds the folder's lock; BlockingIOError while a living process has it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _remove_now(folder: Path) -> None:
+    """Remove a tree of any depth and modes."""
+    for command in (["rm", "-rf"], ["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+        if folder.exists():
+            subprocess.run([*command, "--", str(folder)], check=False, capture_output=True)
 
 
 def _make_folders(folder: Path, slot: _Slot) -> None:
@@ -306,17 +338,6 @@ def _make_folders(folder: Path, slot: _Slot) -> None:
         if slot.namespace is not None:
             os.chown(path, slot.namespace.outside_id, slot.namespace.outside_id)
         path.chmod(mode)
-
-
-async def _remove(folder: Path) -> None:
-    """Remove a claim's folder, however deep and whatever modes its files were given; never follows a link."""
-    for command in (["rm", "-rf"], ["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
-        if not await asyncio.to_thread(folder.exists):
-            return
-        process = await asyncio.create_subprocess_exec(
-            *command, "--", str(folder), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-        )
-        await process.wait()
 
 
 @contextlib.contextmanager
@@ -338,19 +359,22 @@ class DiskWatch:
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder = folder
         self._limit = limit
-        self._free = _free_bytes(folder)
+        self._free, self._files = _free(folder)
 
     def over(self) -> bool:
-        free = _free_bytes(self._folder)
+        free, files = _free(self._folder)
+        if self._files - files > _MOST_FILES:
+            return True
         if self._free - free < self._limit // 4:
             return False
         self._free = free
         return _used_bytes(self._folder) > self._limit
 
 
-def _free_bytes(folder: Path) -> int:
+def _free(folder: Path) -> tuple[int, int]:
+    """Bytes and files that the disk still has room for."""
     figures = os.statvfs(folder)
-    return figures.f_bavail * figures.f_frsize
+    return figures.f_bavail * figures.f_frsize, figures.f_favail
 
 
 def _used_bytes(folder: Path) -> int:

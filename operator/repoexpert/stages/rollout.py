@@ -138,6 +138,12 @@ def _check(summary: Summary) -> None:
             f"{summary.infrastructure_failures} of {tried} attempts failed for reasons of the machine or a service;"
             " finished ones are kept, run again to go on"
         )
+    if not any(result.outcome == "verified" for result in summary.results):
+        reasons = ", ".join(f"{reason} {count}" for reason, count in summary.figures()["reasons"].items())
+        raise StageFailed(
+            f"none of {len(summary.results)} attempts was verified, so there is nothing to learn from ({reasons});"
+            " try another teacher, a higher spec.experience.agent.stepLimit or more rollout.attemptsPerTask"
+        )
 
 
 def _file_digests(folder: Path, *names: str) -> list[str]:
