@@ -71,6 +71,7 @@ class VllmServer:
             device=kind,
             dtype=hardware.best_dtype(kind),
             concurrency=concurrency,
+            cores=len(os.sched_getaffinity(0)),
             kv_cache_gib=kv_cache_gib(bytes_per_token, self.context_tokens, concurrency),
         )
         self._process: asyncio.subprocess.Process | None = None

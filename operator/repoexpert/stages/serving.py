@@ -47,7 +47,7 @@ def run(context: StageContext) -> dict[str, Any]:
     if promote:
         context.progress.update(done=2, total=3, message="smoke test")
         asyncio.run(_smoke(context))
-        _promote(context, key)
+        promote(context, key)
     context.progress.update(done=3, total=3, message=reason)
     return {
         "passed": decision.passed,
@@ -94,7 +94,8 @@ def _log(context: StageContext) -> Path:
     return context.cache / "logs" / "vllm" / f"{metadata.namespace}-{metadata.name}-smoke.log"
 
 
-def _promote(context: StageContext, key: ArtifactKey) -> None:
+def promote(context: StageContext, key: ArtifactKey) -> None:
+    """Make the model at `key` the served one; a second time changes nothing."""
     metadata = context.expert.metadata
     previous = context.store.read_record(metadata.namespace, metadata.name, models.CURRENT)
     if previous is not None and previous.get("model") == str(key):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def options(launch: Launch) -> dict[str, str]:
 
 def test_the_command_line_on_a_cpu() -> None:
     command = vllm.command(CPU, "python")
-    assert command[:3] == ["python", "-m", "vllm.entrypoints.launchers.api_server.entry"]
+    assert command[:3] == ["python", "-m", "repoexpert.serving.entry"]
     assert "--enforce-eager" in command
     assert options(CPU) == {
         "--model": "/models/m",
@@ -65,6 +66,11 @@ def test_the_server_gets_nothing_of_ours_that_it_does_not_need() -> None:
 def test_the_server_asks_nobody_on_the_network() -> None:
     found = vllm.environment(CPU, {})
     assert (found["HF_HUB_OFFLINE"], found["VLLM_NO_USAGE_STATS"]) == ("1", "1")
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, "1"), (2, "1"), (16, "15")])
+def test_one_core_is_left_to_the_server_itself(cores: int, threads: str) -> None:
+    assert vllm.environment(replace(CPU, cores=cores), {"OMP_NUM_THREADS": "64"})["OMP_NUM_THREADS"] == threads
 
 
 @pytest.mark.parametrize(
