@@ -6,6 +6,7 @@ Reads the environment and tasks artifacts, writes `attempts/` and `ledger.jsonl`
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from repoexpert.agent.config import AgentConfig
 from repoexpert.agent.prompting import prompts_of
-from repoexpert.errors import BadInput, InfrastructureError, StageFailed
+from repoexpert.errors import BadInput, InfrastructureError, RepoExpertError, StageFailed
 from repoexpert.experience.tasks import Task
 from repoexpert.experience.verifying import Verifier
 from repoexpert.models import scripted
@@ -26,8 +27,10 @@ from repoexpert.sandbox.environments import unpack_cached
 from repoexpert.sandbox.protocol import Limits, StartTree
 from repoexpert.stages.context import StageContext
 
-_LARGEST_CONCURRENCY_PER_CORE = 32
-"""A scripted teacher never waits for a model, so more sandboxes than this only queue for the processor."""
+_SCRIPTED_PER_JOB = 2
+"""A scripted teacher never waits for a model, so more sandboxes at once would only queue for the processor."""
+_EARLIER = 3
+"""Earlier rollouts to look for equal attempts in."""
 _MOST_FAILED = 0.1
 """With a larger part of the attempts lost to the machine the artifact would not mean anything."""
 
@@ -118,17 +121,20 @@ def _read_tasks(folder: Path) -> list[Task]:
 
 
 def _concurrency(context: StageContext) -> int:
-    wanted = context.expert.spec.experience.rollout.concurrency
-    if context.expert.spec.experience.teacher.provider == "scripted":
-        return max(1, min(wanted, 2 * context.jobs))
-    return max(1, min(wanted, _LARGEST_CONCURRENCY_PER_CORE * context.jobs))
+    experience = context.expert.spec.experience
+    wanted = experience.rollout.concurrency
+    return min(wanted, _SCRIPTED_PER_JOB * context.jobs) if experience.teacher.provider == "scripted" else wanted
 
 
 def _earlier(context: StageContext) -> list[Path]:
-    """Earlier rollout artifacts of this expert, newest first."""
+    """The newest earlier rollout artifacts of this expert; one that is damaged or gone is no help and no failure."""
     metadata = context.expert.metadata
     manifests = context.store.list(metadata.namespace, metadata.name, "rollout")
-    return [context.store.fetch(m.key) for m in sorted(manifests, key=lambda m: m.created, reverse=True)]
+    folders = []
+    for manifest in sorted(manifests, key=lambda manifest: manifest.created, reverse=True)[:_EARLIER]:
+        with contextlib.suppress(RepoExpertError):
+            folders.append(context.store.fetch(manifest.key))
+    return folders
 
 
 def _check(summary: Summary) -> None:
