@@ -96,7 +96,9 @@ async def _serve(expert: RepoExpert, model: Path, host: str, port: int, configur
         typer.echo(f"smoke test: answered {answer.strip()[:60]!r}")
         typer.echo(f"endpoint: {server.base_url}   model: {server.name}   context: {server.context_tokens} tokens")
         note = f"   (set {KEY_VARIABLE} to the server's key)" if key else ""
-        typer.echo(f"agent: mini -c {configuration} -t 'TASK'   in a checkout of {expert.spec.repository.url}{note}")
+        typer.echo(
+            f"agent: MSWEA_CONFIGURED=1 mini -c {configuration} -t 'TASK'   in a checkout of {expert.spec.repository.url}{note}"
+        )
         typer.echo("Ctrl-C ends it")
         died = asyncio.ensure_future(server.died())
         await asyncio.wait({died, stopped}, return_when=asyncio.FIRST_COMPLETED)

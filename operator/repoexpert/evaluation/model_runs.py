@@ -61,10 +61,10 @@ def settings(expert: RepoExpert) -> dict[str, Any]:
         "command_timeout_seconds": agent.command_timeout_seconds,
         "context_tokens": serving.context_tokens,
         "sampling": {
-            "temperature": str(serving.sampling.temperature),
-            "top_p": str(serving.sampling.top_p),
+            "temperature": str(serving.sampling.temperature.normalize()),
+            "top_p": str(serving.sampling.top_p.normalize()),
             "top_k": serving.sampling.top_k,
-            "repetition_penalty": str(serving.sampling.repetition_penalty),
+            "repetition_penalty": str(serving.sampling.repetition_penalty.normalize()),
         },
         "attempts": expert.spec.evaluation.attempts,
     }

@@ -143,12 +143,13 @@ def _suite(context: StageContext, suite: Suite) -> _Suite:
 
 def _make_suite(context: StageContext, suite: Suite, mirror: Mirror, day: date, folder: Path) -> dict[str, Any]:
     """The environment at the end of the later history, and tasks from the changes since the cutoff."""
+    if (folder / suites.INFO).exists():
+        discard_proofs(folder)
+        return suites.read_info(folder).model_dump(mode="json", by_alias=True)
     resolution = context.resolution
     home = folder / suites.ENVIRONMENT
-    measured: dict[str, Any] = {}
-    if not (folder / suites.INFO).exists():
-        home.mkdir(exist_ok=True)
-        measured = environment.run(_at_the_end(context, day, home))
+    home.mkdir(exist_ok=True)
+    measured = environment.run(_at_the_end(context, day, home))
     made = asyncio.run(
         make_tasks(
             mirror=mirror,

@@ -35,25 +35,25 @@ def run(context: StageContext) -> dict[str, Any]:
     report = Report.model_validate_json((context.inputs["evaluation"] / REPORT).read_bytes())
     decision = gate.decide(report, expert.spec.evaluation.gate)
     key = make_plan(expert, context.resolution)["training"]
-    promote = decision.passed and expert.spec.serving.enabled
+    promoted = decision.passed and expert.spec.serving.enabled
     reason = _reason(expert, decision)
     (context.work / DECISION).write_text(decision.model_dump_json(by_alias=True, indent=1) + "\n", encoding="utf-8")
     context.progress.update(done=1, total=3, message="writing the report")
-    outcome = "It is served now." if promote else reason
+    outcome = "It is served now." if promoted else reason
     packed = viewer.pack(_trajectories(context))
     (context.work / PAGE).write_text(render_page(report, decision, packed, outcome), encoding="utf-8")
     (context.work / CARD).write_text(render_card(report, decision), encoding="utf-8")
     shutil.copyfile(context.inputs["evaluation"] / REPORT, context.work / REPORT)
-    if promote:
+    if promoted:
         context.progress.update(done=2, total=3, message="smoke test")
         asyncio.run(_smoke(context))
         promote(context, key)
     context.progress.update(done=3, total=3, message=reason)
     return {
         "passed": decision.passed,
-        "promoted": promote,
+        "promoted": promoted,
         "gate": [rule.model_dump(mode="json", by_alias=True) for rule in decision.rules],
-        "model": str(key) if promote else None,
+        "model": str(key) if promoted else None,
         "reason": reason,
     }
 
