@@ -106,8 +106,13 @@ def write_path_file(environment: Path, roots: Iterable[str], testbed: str) -> No
 
 def drop_volatile(environment: Path) -> None:
     """Remove what differs between two equal installations: uv's time stamps, bytecode, locks."""
-    for file in [*environment.rglob("uv_cache.json"), environment / ".lock"]:
-        file.unlink(missing_ok=True)
+    for file in environment.rglob("uv_cache.json"):
+        file.unlink()
+        record = file.with_name("RECORD")
+        if record.is_file():
+            lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
+            record.write_text("".join(it for it in lines if "/uv_cache.json," not in it), encoding="utf-8")
+    (environment / ".lock").unlink(missing_ok=True)
     for folder in list(environment.rglob("__pycache__")):
         shutil.rmtree(folder)
 
