@@ -6,7 +6,6 @@ Commands live in sibling modules, each with `register(app)`; only the module of 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import sys
 import tempfile
@@ -70,8 +69,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
     named = [module for module, commands in MODULES.items() if wanted in commands]
     for module in named or MODULES:
-        if importlib.util.find_spec(f"repoexpert.cli.{module}") is not None:
-            importlib.import_module(f"repoexpert.cli.{module}").register(app)
+        importlib.import_module(f"repoexpert.cli.{module}").register(app)
     return app
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
+from rich.constrain import Constrain
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
@@ -26,8 +27,8 @@ _STYLES = {
 _SPINNER = Spinner("dots", style="cyan")
 
 
-def draw(title: str, rows: Sequence[StageStatus], now: float) -> RenderableType:
-    """A row a stage: mark, name, state, progress, time, what it says."""
+def draw(title: str, rows: Sequence[StageStatus], now: float, width: int = 120) -> RenderableType:
+    """A row a stage: mark, name, state, progress, time, what it says; `width` is the terminal's in columns."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, expand=True)
     table.add_column(width=1)
     table.add_column(no_wrap=True, min_width=11)
@@ -44,7 +45,8 @@ def draw(title: str, rows: Sequence[StageStatus], now: float) -> RenderableType:
             Text(duration(row.elapsed(now)), style="dim"),
             _what(row),
         )
-    return Group(Text(title, style="bold"), table)
+    # Room for the `^C` that a terminal writes at the cursor: a line that wraps would shift the next drawing.
+    return Constrain(Group(Text(title, style="bold", no_wrap=True, overflow="ellipsis"), table), width - 3)
 
 
 def _what(row: StageStatus) -> RenderableType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -102,10 +103,9 @@ class TableView:
     def showing(self, rows: Sequence[StageStatus]) -> Iterator[None]:
         from rich.live import Live
 
-        from repoexpert.local.table import draw
-
-        with Live(draw(self._title, rows, self._clock()), auto_refresh=False) as live:
+        with Live(auto_refresh=False) as live:
             self._live = live
+            self.changed(rows)
             yield
             self._live = None
 
@@ -113,10 +113,21 @@ class TableView:
         from repoexpert.local.table import draw
 
         if self._live is not None:
-            self._live.update(draw(self._title, rows, self._clock()), refresh=True)
+            with _undisturbed():
+                self._live.update(draw(self._title, rows, self._clock(), self._live.console.width), refresh=True)
 
     def ticked(self, rows: Sequence[StageStatus]) -> None:
         self.changed(rows)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A Ctrl-C in the middle of a drawing would leave half a table: it waits until the drawing is done."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def progress(row: StageStatus) -> str:
