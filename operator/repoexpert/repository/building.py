@@ -30,6 +30,7 @@ from repoexpert.repository.records import InstallAttempt
 
 _COVERAGE = "coverage>=7.6,<7.7"
 """The newest that still runs on Python 3.8."""
+_DAY_SECONDS = 86_400
 _BROKEN_SHARE = 0.25
 """Above this share of unreadable test files the next rung may do better."""
 
@@ -76,6 +77,13 @@ def need_system_packages(packages: Sequence[str]) -> None:
             f"environment.systemPackages: this machine lacks {', '.join(missing)}; "
             f"install with `apt-get install {' '.join(missing)}`"
         )
+
+
+def sweep(builds: Path, now: float) -> None:
+    """Remove what killed builds left a day ago or earlier; younger folders may belong to a build at work."""
+    for folder in builds.iterdir():
+        if now - folder.stat().st_mtime > _DAY_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_probe(interpreter: Interpreter, uv: Path, settings: BuildSettings, folder: Path, archive: Path) -> None:

@@ -101,6 +101,7 @@ def _build(context: StageContext, repository: _Repository) -> Built:
     settings, uv = read_build_settings(os.environ, Path.home()), find_uv()
     builds = context.cache / "builds"
     builds.mkdir(parents=True, exist_ok=True)
+    building.sweep(builds, context.now().timestamp())
     with tempfile.TemporaryDirectory(dir=builds, ignore_cleanup_errors=True) as scratch:
         folder = Path(scratch)
         building.make_probe(repository.interpreter, uv, settings, folder / "probe", context.work / "probe.tar.zst")
