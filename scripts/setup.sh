@@ -34,13 +34,13 @@ command -v "$python" >/dev/null || python=python3
     exit 1
 }
 
-tools=(bwrap git setpriv prlimit unshare tar zstd)
-missing_tools=()
-for tool in "${tools[@]}"; do command -v "$tool" >/dev/null || missing_tools+=("$tool"); done
-if [ ${#missing_tools[@]} -eq 0 ]; then :; elif command -v dpkg-query >/dev/null; then
+needed=(bwrap git setpriv prlimit unshare tar zstd)
+missing=()
+for tool in "${needed[@]}"; do command -v "$tool" >/dev/null || missing+=("$tool"); done
+if [ ${#missing[@]} -eq 0 ]; then :; elif command -v dpkg-query >/dev/null; then
     apt_install bubblewrap git util-linux tar zstd
 else
-    say "missing commands: ${missing_tools[*]}. Install them with this system's package manager."
+    say "missing commands: ${missing[*]}. Install them with this system's package manager."
     exit 1
 fi
 
