@@ -9,6 +9,8 @@ from pathlib import Path
 
 from repoexpert.training.recipe import Device, Recipe
 
+PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Threads that wait give the core away: on a machine that does something else as well, spinning costs most of the speed."""
 _BF16_FLAGS = {"amx_bf16", "avx512_bf16"}
 
 
@@ -41,4 +43,4 @@ def trainer_environment(device: Device, scratch: Path) -> dict[str, str]:
     }
     if device.gpus:
         return variables | {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}
-    return variables | {"CUDA_VISIBLE_DEVICES": ""}
+    return variables | {"CUDA_VISIBLE_DEVICES": "", **PATIENT_THREADS}

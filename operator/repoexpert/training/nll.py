@@ -22,6 +22,7 @@ from repoexpert.errors import InfrastructureError, Interrupted
 from repoexpert.progress import NoProgress, Progress
 from repoexpert.training import children
 from repoexpert.training.logs import known_cause, last_error
+from repoexpert.training.machine import PATIENT_THREADS
 from repoexpert.training.students import digest, identify
 
 _POLL_SECONDS = 0.2
