@@ -105,7 +105,7 @@ def _read(out: Path) -> NllReport | None:
 def _forward(model_dir: Path, heldout: Path, template: str, progress: Progress, on_gpu: bool) -> list[NllRow]:
     total = sum(1 for line in heldout.read_text(encoding="utf-8").splitlines() if line.strip())
     environment = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"} | (
-        {} if on_gpu else {"CUDA_VISIBLE_DEVICES": ""}
+        {} if on_gpu else {"CUDA_VISIBLE_DEVICES": "", **PATIENT_THREADS}
     )
     with tempfile.TemporaryDirectory(prefix="repoexpert-nll-") as scratch:
         result, log = Path(scratch) / "rows.jsonl", Path(scratch) / "log"
