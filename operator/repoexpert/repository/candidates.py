@@ -110,7 +110,7 @@ class Undoing:
 
     def candidates(self, change: Change) -> list[Candidate]:
         """The parts of a change that can be undone, as patches on the tree, the best first."""
-        text = next((text for _, text in stream_diffs(self._git_dir, [change])), b"")
+        text = b"".join(text for _, text in stream_diffs(self._git_dir, [change]))
         parts = parts_of(change, _by_path(text), self.today, self._tree, self._blobs.read)
         found = [
             Candidate(change, part, make_patch({path: (self._today(path), new) for path, new in part.files.items()}))

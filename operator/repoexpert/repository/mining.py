@@ -243,20 +243,27 @@ def stream_diffs(git_dir: Path, changes: Sequence[Change], context: int = 3) -> 
         process = open_git(git_dir, arguments, pairs)
     if process.stdout is None:
         raise InfrastructureError("git diff-tree started without a pipe")
+    try:
+        with process.stdout as stream:
+            yield from _split(stream, by_name)
+    finally:
+        # A caller that stops early closed the pipe: git ends by itself and is collected here.
+        process.wait()
+
+
+def _split(stream: Iterable[bytes], by_name: Mapping[str, Change]) -> Iterator[tuple[Change, bytes]]:
     pending: list[bytes] = []
     current: Change | None = None
-    with process.stdout as stream:
-        for line in stream:
-            # Lines of a diff's content always start with one of " +-\\"; a bare id starts the next commit.
-            if len(line) in (41, 65) and line[:1] in b"0123456789abcdef" and (name := line[:-1].decode()) in by_name:
-                if current is not None:
-                    yield current, b"".join(pending)
-                current, pending = by_name[name], []
-            else:
-                pending.append(line)
+    for line in stream:
+        # Lines of a diff's content always start with one of " +-\\"; a bare id starts the next commit.
+        if len(line) in (41, 65) and line[:1] in b"0123456789abcdef" and (name := line[:-1].decode()) in by_name:
+            if current is not None:
+                yield current, b"".join(pending)
+            current, pending = by_name[name], []
+        else:
+            pending.append(line)
     if current is not None:
         yield current, b"".join(pending)
-    process.wait()
 
 
 def _feed(text: bytes) -> IO[bytes]:
