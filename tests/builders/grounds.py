@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -36,7 +37,7 @@ def pools(scratch: Path) -> Callable[[], AbstractAsyncContextManager[SandboxPool
 
 async def make_ground(folder: Path, git_dir: Path, commit: str, scratch: Path) -> Path:
     """Write the artifact to `folder`: the tree and a baseline of one real run; nothing is known of coverage."""
-    folder.mkdir(parents=True)
+    await asyncio.to_thread(folder.mkdir, parents=True)
     write_tree(git_dir, commit, folder / "tree.tar.zst")
     command = TestCommand(paths=("tests",), environment={"PYTHONPATH": "."})
     async with pools(scratch)() as pool, pool.claim(StartTree(folder / "tree.tar.zst")) as box:

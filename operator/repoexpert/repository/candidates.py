@@ -6,13 +6,17 @@ second), then the parts of single changes are worked out as they are wanted. Cal
 
 from __future__ import annotations
 
+import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Self
 
+from repoexpert.errors import InfrastructureError
 from repoexpert.repository.diffs import FileDiff, make_patch, parse_diff
 from repoexpert.repository.mining import Change, Layout, Limits, list_changes, stream_diffs, worth_undoing
 from repoexpert.repository.objects import Blobs, list_tree
@@ -60,12 +64,33 @@ def list_candidates(
     changes = list(worth_undoing(list_changes(git_dir, commit, after=after, layout=layout), tree, limits))
     if jobs < 2 or len(changes) < _SMALL:
         return _tiers(git_dir, tree, changes, limits)
-    # Small shards keep both processes busy to the end; each reads the tree's files only as it meets them.
-    size = max(_SMALL // 2, len(changes) // (jobs * 4) + 1)
+    # Two shards a process keep all of them busy to the end.
+    size = len(changes) // (jobs * 2) + 1
     shards = [changes[at : at + size] for at in range(0, len(changes), size)]
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        found = pool.map(_tiers, *zip(*[(git_dir, tree, shard, limits) for shard in shards], strict=True))
+    with ThreadPoolExecutor(jobs) as threads:
+        found = threads.map(lambda shard: _in_process(git_dir, tree, shard, limits), shards)
         return [listed for shard in found for listed in shard]
+
+
+def _in_process(git_dir: Path, tree: Mapping[str, str], changes: Sequence[Change], limits: Limits) -> list[Listed]:
+    """`_tiers` in a process of its own: not by multiprocessing, whose resource tracker would outlive the call."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"from {__name__} import worker; worker()"],
+        input=pickle.dumps((git_dir, dict(tree), list(changes), limits)),
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    if done.returncode:
+        raise InfrastructureError(f"reading the history failed: {done.stderr.decode(errors='replace')[-500:]}")
+    listed: list[Listed] = pickle.loads(done.stdout)  # noqa: S301 - written by our own child
+    return listed
+
+
+def worker() -> None:
+    """Body of a child of `list_candidates`: a pickled shard on standard input, its listing on standard output."""
+    git_dir, tree, changes, limits = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by our own parent
+    sys.stdout.buffer.write(pickle.dumps(_tiers(git_dir, tree, changes, limits)))
 
 
 def _tiers(git_dir: Path, tree: Mapping[str, str], changes: Sequence[Change], limits: Limits) -> list[Listed]:
