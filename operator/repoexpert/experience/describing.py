@@ -121,5 +121,5 @@ def _purpose(node: _Definition) -> str:
     paragraph = " ".join(text.split("\n\n")[0].split())
     sentence = re.split(r"(?<=[.!?])\s", paragraph)[0]
     sentence = re.sub(r":\w+:`~?([^`]*)`|``?([^`]*)``?", lambda m: f"`{m[1] or m[2]}`", sentence)
-    words = sentence.split()
+    words = re.sub(r"\*(\w+)\*", r"`\1`", sentence).split()
     return " ".join(words) if words and len(words) <= 40 else " ".join(words[:40])

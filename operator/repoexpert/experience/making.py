@@ -157,6 +157,9 @@ class _Making:
             return
         siblings = self._queue.siblings(candidate)
         statement = describe_task(self._ground, candidate, finding, siblings)
+        if not statement:
+            self._reject(candidate, "no-statement", "neither the change nor the failures say what is wanted")
+            return
         proven = Proven(self._repository, self._commit, candidate, finding, statement)
         self._queue.proven(candidate)
         self.proven[candidate.part.tier] += 1

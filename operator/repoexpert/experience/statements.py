@@ -74,7 +74,8 @@ def write_statement(
     missing: Sequence[Missing],
     secrets: Secrets,
 ) -> str:
-    """The statement of a task, at most 120 words, without anything that `secrets` names.
+    """The statement of a task, at most 120 words, without anything that `secrets` names; empty when nothing is left
+    that tells what is wanted.
 
     `names` are the public dotted names concerned; `failures` are those of the tests that notice, by test.
     """
@@ -91,7 +92,8 @@ def write_statement(
     if seen:
         parts.append("What happens now:\n" + "\n".join(f"- {line}" for line in seen))
     kept = redact("\n\n".join(parts), secrets)
-    return kept if len(kept.split()) >= 4 else redact(_headline(names), secrets)
+    hollow = (_headline(names), f"Affected: {_listed(names[:3])}.", "")
+    return "" if kept in hollow or len(kept.split()) < 3 else kept
 
 
 def change_text(title: str, body: str) -> str:

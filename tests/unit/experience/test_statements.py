@@ -94,3 +94,11 @@ def test_a_missing_function_is_specified_by_its_signature_and_purpose() -> None:
     assert text.startswith(
         "`take(n, iterable)` is missing and should be there. What it does: return the first *n* items."
     )
+
+
+def test_a_statement_that_says_nothing_is_none() -> None:
+    text = write_statement(
+        title="Release 2.0", body="", names=["lib.f"], failures={"t": Failure("ValueError", "ValueError: bad value given")},
+        missing=[], secrets=secrets_of(["+raise ValueError: bad value given\n+bad value given\n"], []),
+    )  # fmt: skip
+    assert text == ""
