@@ -38,6 +38,7 @@ def main() -> None:
     print(
         f"ours    {arguments.jobs} processes, tiers included            {ours:7.1f} s {commits / ours:8.0f} commits/s"
     )
+    print(f"        {spent:.1f} s of processor time: {spent / arguments.jobs:.1f} s on {arguments.jobs} idle cores")
 
 
 def _processor_seconds() -> float:
