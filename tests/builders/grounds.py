@@ -43,7 +43,7 @@ async def make_ground(folder: Path, git_dir: Path, commit: str, scratch: Path) -
     async with pools(scratch)() as pool, pool.claim(StartTree(folder / "tree.tar.zst")) as box:
         run = await run_tests(box, command)
     stable = tuple(test for test, result in run.results.items() if result.outcome == "passed")
-    baseline = Baseline(stable=stable, flaky={}, failing=(), skipped=(), seconds=run.seconds)
+    baseline = Baseline(stable=stable, flaky={}, failing=(), skipped=())
     record = EnvironmentRecord(
         url="file:///ledger", commit=commit, committed="2024-03-31T00:00:00+00:00", python="3.11", python_prefix=sys.base_prefix,
         exclude_newer="2024-04-01", attempts=(), test=command, source_roots=("",), packages=("ledger",), test_paths=("tests",),

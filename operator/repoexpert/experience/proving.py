@@ -162,9 +162,8 @@ class Prover:
 
     async def run(self, start: StartTree, tests: Sequence[str]) -> TestRun:
         """The tests in a fresh sandbox."""
-        durations = self._ground.baseline.durations
         command = self._ground.record.test.model_copy(update={"test_timeout_seconds": TEST_SECONDS})
-        limit = 120.0 + 10 * sum(durations.get(test, 0.2) for test in tests)
+        limit = 120.0 + 10 * sum(self._ground.baseline.seconds_of(test) for test in tests)
         try:
             async with self._pool.claim(start) as box:
                 return await run_tests(box, command, tests=tests, timeout=limit)

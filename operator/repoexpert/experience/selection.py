@@ -6,7 +6,7 @@ fastest first, and depends on the environment artifact alone, so that it is the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -18,7 +18,6 @@ MOST_SECONDS = 60.0
 _FEW = 60
 """Tests taken where only imports or names tell."""
 _CONTROLS = 10
-_UNKNOWN_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,10 @@ class Selection:
 def select_tests(ground: Ground, files: Sequence[str], symbols: Sequence[str]) -> Selection:
     """Tests for a change of `symbols` (`path::Qualified.name`) in `files`."""
     stable = [t for t in ground.baseline.stable if ground.layout.kind(location_of_test(t)[0]) == "test"]
-    seconds = ground.baseline.durations
+    seconds = ground.baseline.seconds_of
     covering = _covering(ground, stable, files, symbols)
     if covering:
-        ordered = sorted(covering, key=lambda t: (len(ground.executed[t]), seconds.get(t, _UNKNOWN_SECONDS), t))
+        ordered = sorted(covering, key=lambda t: (len(ground.executed[t]), seconds(t), t))
         chosen, by = bounded(ordered, seconds, MOST_TESTS), "coverage"
     elif near := _near(ground, stable, files):
         chosen, by = bounded(near, seconds, _FEW), "imports"
@@ -52,12 +51,12 @@ def select_tests(ground: Ground, files: Sequence[str], symbols: Sequence[str]) -
     return Selection(tuple(chosen), tuple(_controls(stable, set(covering) | set(chosen), seconds)), by)
 
 
-def bounded(tests: Iterable[str], seconds: Mapping[str, float], most: int, limit: float = MOST_SECONDS) -> list[str]:
+def bounded(tests: Iterable[str], seconds: Callable[[str], float], most: int, limit: float = MOST_SECONDS) -> list[str]:
     """The first tests that stay within the bounds; one that alone takes too long is left out."""
     chosen: list[str] = []
     left = limit
     for test in tests:
-        cost = seconds.get(test, _UNKNOWN_SECONDS)
+        cost = seconds(test)
         if len(chosen) < most and cost <= left:
             chosen.append(test)
             left -= cost
@@ -98,10 +97,10 @@ def _named(stable: Sequence[str], files: Sequence[str]) -> list[str]:
     return sorted(t for t in stable if any(s and s in PurePosixPath(location_of_test(t)[0]).stem for s in stems))
 
 
-def _controls(stable: Sequence[str], taken: set[str], seconds: Mapping[str, float]) -> list[str]:
+def _controls(stable: Sequence[str], taken: set[str], seconds: Callable[[str], float]) -> list[str]:
     """Fast tests that should not notice, from as many test files as possible."""
     by_file: dict[str, list[str]] = {}
-    for test in sorted(stable, key=lambda t: (seconds.get(t, _UNKNOWN_SECONDS), t)):
+    for test in sorted(stable, key=lambda t: (seconds(t), t)):
         if test not in taken:
             by_file.setdefault(location_of_test(test)[0], []).append(test)
     chosen: list[str] = []

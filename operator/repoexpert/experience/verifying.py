@@ -137,8 +137,7 @@ class Verifier:
         command = self._ground.record.test
         if paths is not None:
             command = command.model_copy(update={"paths": tuple(paths)})
-        durations = self._ground.baseline.durations
-        limit = 120.0 + 10 * sum(durations.get(test, 0.5) for test in tests or ())
+        limit = 120.0 + 10 * sum(self._ground.baseline.seconds_of(test) for test in tests or ())
         try:
             async with self._pool.claim(start) as box:
                 return await run_tests(box, command, tests=tests, timeout=min(limit, command.timeout_seconds + 120.0))

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from repoexpert.repository.records import Baseline, TestCommand, TestRun
+from repoexpert.repository.records import SLOW_SECONDS, Baseline, TestCommand, TestRun
 from repoexpert.repository.testing import run_tests, run_tests_with_coverage
 from repoexpert.sandbox.protocol import Sandbox, SandboxPool, StartTree
 
@@ -174,8 +174,7 @@ def judge(runs: Sequence[TestRun]) -> Baseline:
         flaky=flaky,
         failing=tuple(failing),
         skipped=tuple(skipped),
-        seconds=runs[0].seconds,
-        durations={test: round(result.seconds, 3) for test, result in runs[0].results.items()},
+        slow=tuple(test for test in stable if min(run.results[test].seconds for run in runs) > SLOW_SECONDS),
     )
 
 

@@ -86,6 +86,9 @@ class TestRun(_Record):
     output_tail: str = ""
 
 
+SLOW_SECONDS = 5.0
+
+
 class Baseline(_Record):
     """Three runs of the suite, one of them in shuffled order."""
 
@@ -93,5 +96,12 @@ class Baseline(_Record):
     flaky: dict[str, tuple[str, ...]] = Field(description="Test to its outcome in each run, where they differ.")
     failing: tuple[str, ...] = Field(description="Failed or errored in every run.")
     skipped: tuple[str, ...]
-    seconds: float = Field(description="Of one plain run.")
-    durations: dict[str, float] = Field(default_factory=dict)
+    slow: tuple[str, ...] = Field(
+        default=(),
+        description=f"Took more than {SLOW_SECONDS:g} s in every run. Exact times are in `logs/`: they differ from run to run, "
+        "and equal suites must give equal files.",
+    )
+
+    def seconds_of(self, test: str) -> float:
+        """What a test may be expected to cost, roughly."""
+        return 2 * SLOW_SECONDS if test in self.slow else 0.2

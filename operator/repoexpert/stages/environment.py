@@ -153,7 +153,7 @@ async def _measure(context: StageContext, repository: _Repository, built: Built)
     _write(work / "baseline.json", judged.model_dump(mode="json"))
     _write(work / "coverage.json", baseline.coverage_document(measured.coverage))
     _write(work / "environment.json", record.model_dump(mode="json"))
-    return _summary(record, built, judged)
+    return _summary(record, built, judged, measured.runs[0].seconds)
 
 
 def _record(context: StageContext, repository: _Repository, built: Built, partial: bool) -> EnvironmentRecord:
@@ -179,6 +179,7 @@ def _write_logs(folder: Path, measured: baseline.Measured) -> None:
     for name, tests in zip(("plain", "shuffled", "again"), measured.runs, strict=True):
         text = f"{len(tests.results)} results, exit code {tests.exit_code}, {tests.seconds} s. {tests.problem}\n\n"
         (folder / f"tests-{name}.log").write_text(text + tests.output_tail, encoding="utf-8", errors="replace")
+        _write(folder / f"seconds-{name}.json", {test: round(it.seconds, 3) for test, it in tests.results.items()})
 
 
 def _no_test_passes(test: TestCommand, measured: baseline.Measured) -> str:
@@ -194,7 +195,7 @@ def _write(file: Path, value: Mapping[str, Any]) -> None:
     aside.replace(file)
 
 
-def _summary(record: EnvironmentRecord, built: Built, judged: Baseline) -> dict[str, Any]:
+def _summary(record: EnvironmentRecord, built: Built, judged: Baseline, seconds: float) -> dict[str, Any]:
     return {
         "commit": record.commit,
         "committed": record.committed,
@@ -206,6 +207,6 @@ def _summary(record: EnvironmentRecord, built: Built, judged: Baseline) -> dict[
         "flaky": len(judged.flaky),
         "skipped": len(judged.skipped),
         "unreadableFiles": len(built.broken),
-        "seconds": judged.seconds,
+        "seconds": seconds,
         "partial": record.partial,
     }
