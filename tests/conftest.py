@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("repoexpert", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("repoexpert"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "repoexpert")
 
 _MARK = f"REPOEXPERT_TEST_RUN={uuid.uuid4().hex}"
 _GRACE_SECONDS = 5.0
