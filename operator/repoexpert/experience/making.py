@@ -191,11 +191,11 @@ class _Making:
         """The tasks in a fixed order with the counts."""
         tasks = tuple(task for unit in UNITS for task in self.tasks.get(unit, ()))
         summary = {
-            "changes": changes,
+            "tasks": {unit: len(found) for unit, found in self.tasks.items()},
             "candidates": self._queue.drawn,
+            "changes": changes,
             "candidatesByTier": dict(sorted(self._queue.tiers.items())),
             "provenByTier": dict(sorted(self.proven.items())),
-            "tasks": {unit: len(found) for unit, found in self.tasks.items()},
             "wanted": dict(self._wanted),
             "rejected": dict(sorted(Counter(row.reason for row in self.rejected).items())),
             "remaining": self._queue.remaining(),

@@ -15,7 +15,7 @@ from repoexpert.training.students import resolve_student
 
 
 def run(context: StageContext) -> dict[str, Any]:
-    """Write `train.jsonl`, `heldout.jsonl`, `data/UNIT/REPO.jsonl` and `dataset.json`; the summary is the latter."""
+    """Write `train.jsonl`, `heldout.jsonl`, `data/UNIT/REPO.jsonl` and `dataset.json`; the summary is the latter, most wanted first."""
     spec = context.expert.spec
     base = spec.training.base_model
     student = resolve_student(base.source, context.cache, context.progress, revision=base.revision)
@@ -42,7 +42,7 @@ def run(context: StageContext) -> dict[str, Any]:
             f"{losses_table(description)}\nLonger training.maxLength, more attempts or a better teacher would help; "
             f"all counts: {context.work / DESCRIPTION}"
         )
-    return description
+    return {"rows": description["rows"]} | description
 
 
 def _quotas(units: Any) -> dict[str, int]:
