@@ -19,6 +19,7 @@ from repoexpert.api.expert import RepoExpert
 from repoexpert.errors import BadInput, StageFailed
 from repoexpert.evaluation.records import SuiteInfo
 from repoexpert.experience.tasks import Task
+from repoexpert.experience.tasks import read_tasks as read_task_rows
 
 STAGE = "suite"
 FORMAT = 1
@@ -100,5 +101,4 @@ def read_info(folder: Path) -> SuiteInfo:
 
 def read_tasks(folder: Path) -> list[Task]:
     """The suite's tasks in order."""
-    lines = (folder / TASKS).read_text(encoding="utf-8").splitlines()
-    return [Task.model_validate_json(line) for line in lines if line.strip()]
+    return read_task_rows(folder / TASKS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -77,6 +78,13 @@ class Task(_Record):
     reference: str = Field(description="Unified diff on the start tree that solves the task.")
     provenance: Provenance
     proof: Proof
+
+
+def read_tasks(file: Path) -> list[Task]:
+    """The tasks of a `tasks.jsonl`, in order."""
+    # Not splitlines: a patch may hold U+2028 and the like, which JSON does not escape.
+    lines = file.read_text(encoding="utf-8").split("\n")
+    return [Task.model_validate_json(line) for line in lines if line.strip()]
 
 
 def task_id(unit: str, commit: str, start_patch: str, statement: str, verification: Verification) -> str:

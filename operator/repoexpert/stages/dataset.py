@@ -9,7 +9,7 @@ from repoexpert.dataset.encoding import load_tokenizer, tokenizer_digest
 from repoexpert.dataset.export import DESCRIPTION, losses_table, write_dataset
 from repoexpert.dataset.trajectories import read_attempts
 from repoexpert.errors import StageFailed
-from repoexpert.experience.tasks import Task
+from repoexpert.experience.tasks import read_tasks
 from repoexpert.stages.context import StageContext
 from repoexpert.training.students import resolve_student
 
@@ -19,8 +19,7 @@ def run(context: StageContext) -> dict[str, Any]:
     spec = context.expert.spec
     base = spec.training.base_model
     student = resolve_student(base.source, context.cache, context.progress, revision=base.revision)
-    lines = (context.inputs["tasks"] / "tasks.jsonl").read_text(encoding="utf-8").splitlines()
-    tasks = [Task.model_validate_json(line) for line in lines if line.strip()]
+    tasks = read_tasks(context.inputs["tasks"] / "tasks.jsonl")
     attempts = list(read_attempts(context.inputs["rollout"]))
     options = Options(
         template=student.template,

@@ -15,7 +15,7 @@ from typing import Any
 from repoexpert.agent.config import AgentConfig
 from repoexpert.agent.prompting import prompts_of
 from repoexpert.errors import BadInput, InfrastructureError, RepoExpertError, StageFailed
-from repoexpert.experience.tasks import Task
+from repoexpert.experience.tasks import Task, read_tasks
 from repoexpert.experience.verifying import Verifier
 from repoexpert.models import scripted
 from repoexpert.repository.records import EnvironmentRecord
@@ -40,7 +40,7 @@ def run(context: StageContext) -> dict[str, Any]:
     experience = context.expert.spec.experience
     if experience.rollout.engine == "ray":
         raise BadInput("spec.experience.rollout.engine: `ray` is not available yet; use `process` or `auto`")
-    tasks = _read_tasks(context.inputs["tasks"])
+    tasks = read_tasks(context.inputs["tasks"] / "tasks.jsonl")
     quotas = {name: count for name, count in experience.units.model_dump(by_alias=True).items() if count}
     tasks = [task for task in tasks if task.unit in quotas]
     if not tasks:
@@ -113,11 +113,6 @@ def attempt_key_prefix(context: StageContext, agent: AgentConfig) -> list[Any]:
         [teacher.provider, teacher.model, teacher.base_url],
         scripted.VERSION if teacher.provider == "scripted" else 0,
     ]
-
-
-def _read_tasks(folder: Path) -> list[Task]:
-    lines = (folder / "tasks.jsonl").read_text(encoding="utf-8").splitlines()
-    return [Task.model_validate_json(line) for line in lines if line.strip()]
 
 
 def _concurrency(context: StageContext) -> int:

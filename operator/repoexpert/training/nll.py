@@ -103,7 +103,7 @@ def _read(out: Path) -> NllReport | None:
 
 
 def _forward(model_dir: Path, heldout: Path, template: str, progress: Progress, on_gpu: bool) -> list[NllRow]:
-    total = sum(1 for line in heldout.read_text(encoding="utf-8").splitlines() if line.strip())
+    total = sum(1 for line in heldout.read_text(encoding="utf-8").split("\n") if line.strip())
     environment = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"} | (
         {} if on_gpu else {"CUDA_VISIBLE_DEVICES": "", **PATIENT_THREADS}
     )
@@ -138,7 +138,7 @@ def _rows(file: Path) -> list[NllRow]:
     if not file.exists():
         return []
     whole = file.read_text(encoding="utf-8").rpartition("\n")[0]
-    return [NllRow.model_validate(json.loads(line)) for line in whole.splitlines()]
+    return [NllRow.model_validate(json.loads(line)) for line in whole.split("\n") if line]
 
 
 def _failure(code: int, output: str, model_dir: Path) -> InfrastructureError:

@@ -54,10 +54,14 @@ def _total(model: Any, encoded: Encoded) -> float:
     return total
 
 
+def read_rows(heldout: Path) -> list[dict[str, Any]]:
+    """The rows of a JSONL file. Not by splitlines: a conversation may hold U+2028 and the like unescaped."""
+    return [json.loads(line) for line in heldout.read_text(encoding="utf-8").split("\n") if line.strip()]
+
+
 def main(model_dir: Path, heldout: Path, template: str, result: Path) -> None:
     """Measure every row and append each as it is done."""
-    lines = heldout.read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines if line.strip()]
+    rows = read_rows(heldout)
     with result.open("w", encoding="utf-8") as stream:
         for measured in measure(model_dir, rows, template):
             stream.write(json.dumps(measured) + "\n")
