@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,6 +11,8 @@ from repoexpert.errors import RepoExpertError
 from repoexpert.stages.termination import Termination
 
 GATE_NOT_PASSED = 3
+_PROGRESS = re.compile(r"\S+ \S+ INFO\s+repoexpert\.progress: ")
+"""How a stage logs its progress (`logging` as cli/stage.py sets it up)."""
 
 Verdict = Literal["served", "passed", "gate-not-passed", "complete"]
 
@@ -31,18 +34,30 @@ class Outcome:
 
 
 class StageRunFailed(RepoExpertError):
-    """A stage of a local run failed. The message names stage, cause, log and the log's last lines."""
+    """A stage of a local run failed. The message names stage, cause and log, and the log's last lines where they say
+    more: bad input is said in full, and so is a cause of several lines, which quotes what it is about."""
 
     def __init__(self, termination: Termination, log: str, tail: str) -> None:
         lines = [f"stage {termination.stage} failed: {termination.message}", f"  log: {log}"]
-        # The stage's own last line says again what the message says.
-        more = [line for line in tail.splitlines() if termination.message.partition("\n")[0] not in line]
-        if more and termination.kind != "bad-input":
+        more = [] if _says_all(termination) else _news(tail, termination.message)
+        if more:
             lines += ["  its last lines:", *(f"    {line}" for line in more)]
         super().__init__("\n".join(lines))
         self.exit_code = 2 if termination.kind == "bad-input" else 1
         self.termination = termination
         self.log = log
+
+
+def _says_all(termination: Termination) -> bool:
+    return termination.kind == "bad-input" or (termination.kind == "failed" and "\n" in termination.message)
+
+
+def _news(tail: str, message: str) -> list[str]:
+    """Lines that are neither the message again, as the stage's own log ends with it, nor progress that was shown."""
+    said = {line.strip() for line in message.splitlines()}
+    first = message.partition("\n")[0]
+    lines = [line for line in tail.splitlines() if line.strip() not in said and first not in line]
+    return [line for line in lines if not _PROGRESS.match(line)]
 
 
 def judge(name: str, until: str, summary: Mapping[str, Any], *, ran: int) -> Outcome:

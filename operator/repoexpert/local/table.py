@@ -50,14 +50,15 @@ def draw(title: str, rows: Sequence[StageStatus], now: float, width: int = 120) 
 
 
 def _what(row: StageStatus) -> RenderableType:
+    message = row.message.partition("\n")[0]
     if row.state not in ("running", "retrying"):
-        return Text(printable(row.message), style="red" if row.state == "failed" else "dim")
+        return Text(printable(message), style="red" if row.state == "failed" else "dim")
     rate = row.meter.rate
     parts = [
         progress(row),
         "" if rate is None else f"{number(rate)}/s" if rate >= 1 else f"{number(rate * 60)}/min",
         left(row),
-        row.message,
+        message,
         *(f"{name} {number(value)}" for name, value in row.facts.items() if _is_number(value)),
     ]
     text = Text(printable(" · ".join(part for part in parts if part)), no_wrap=True, overflow="ellipsis")

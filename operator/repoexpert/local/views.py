@@ -51,7 +51,9 @@ class LineView:
                 continue
             self._states[row.name] = (row.state, row.attempt)
             self._said[row.name] = now
-            text = " · ".join(part for part in (progress(row), left(row), row.message) if part)
+            # Why a stage failed is said once, in full, at the end of the run.
+            message = "" if row.state == "failed" else row.message.partition("\n")[0]
+            text = " · ".join(part for part in (progress(row), left(row), message) if part)
             took = duration(row.elapsed(now)) if row.state in ("done", "failed", "stopped") else ""
             state = f"{row.state} in {took}" if took else row.state
             stamp = datetime.fromtimestamp(now).strftime("%H:%M:%S")

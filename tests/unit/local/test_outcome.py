@@ -67,5 +67,23 @@ def test_a_failure_names_stage_cause_log_and_last_lines() -> None:
     assert error.exit_code == 1
 
 
+SAID_IN_FULL = {
+    "a cause of several lines quotes what it is about": ("failed", "`pytest` finds no tests. Last lines:\nnone", "more"),
+    "the stage's log ends with the message": ("infrastructure", "no\nnet", "2026-01-01 ERROR stage: no\nnet"),
+    "progress was shown as it came": (
+        "infrastructure",
+        "no net",
+        "2026-11-23 10:54:48,589 INFO    repoexpert.progress: 0/1 fetching",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SAID_IN_FULL)
+def test_a_log_that_says_nothing_more_is_not_quoted(case: str) -> None:
+    kind, message, tail = SAID_IN_FULL[case]
+    ended = Termination.model_validate({"kind": kind, "stage": "tasks", "message": message})
+    assert str(StageRunFailed(ended, "/logs/x", tail)) == f"stage tasks failed: {message}\n  log: /logs/x"
+
+
 def test_bad_input_found_by_a_stage_is_exit_code_2() -> None:
     assert StageRunFailed(Termination(kind="bad-input", stage="training", message="x"), "l", "t").exit_code == 2

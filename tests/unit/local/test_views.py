@@ -44,9 +44,18 @@ def test_without_a_terminal_each_change_is_a_line_and_progress_comes_now_and_the
     ]
 
 
+def test_why_a_stage_failed_is_left_to_the_end_and_why_it_is_tried_again_is_one_line() -> None:
+    out = io.StringIO()
+    shown = [StageStatus("tasks", "f", state="retrying", message="in 5s: no net\nat all")]
+    shown.append(StageStatus("rollout", "f", state="failed", message="no tests\nnone", started=990.0, finished=1000.0))
+    LineView(out, clock=Clock()).changed(shown)
+    assert lines(out) == ["tasks        retrying: in 5s: no net", "rollout      failed in 10s"]
+
+
 def test_foreign_text_cannot_steer_the_terminal() -> None:
     out = io.StringIO()
-    LineView(out, clock=Clock()).changed([StageStatus("tasks", "f", state="failed", message="\x1b[2J\x1b]0;owned\x07")])
+    LineView(out, clock=Clock()).changed([StageStatus("tasks", "f", state="done", message="\x1b[2J\x1b]0;owned\x07")])
+    assert "owned" in out.getvalue()
     assert "\x1b" not in out.getvalue()
 
 
