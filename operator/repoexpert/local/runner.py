@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import signal
 import sys
 import time
@@ -14,9 +15,10 @@ from pathlib import Path
 from types import FrameType
 
 from repoexpert.api.expert import RepoExpert
-from repoexpert.errors import BadInput, InfrastructureError, Interrupted
+from repoexpert.errors import InfrastructureError, Interrupted
 from repoexpert.graph.definitions import STAGES, StageName
 from repoexpert.graph.states import plan_local
+from repoexpert.local import preflight
 from repoexpert.local.child import Child, ChildFiles, tail
 from repoexpert.local.outcome import Outcome, StageRunFailed, judge
 from repoexpert.local.served import put_back
@@ -24,7 +26,6 @@ from repoexpert.local.state import StageStatus
 from repoexpert.local.text import brief
 from repoexpert.local.views import View
 from repoexpert.stages import processes, resolution
-from repoexpert.stages.context import Resolution
 from repoexpert.stages.plan import make_plan
 from repoexpert.stages.termination import Termination
 from repoexpert.storage.locks import Locked
@@ -59,9 +60,10 @@ class RunRequest:
 def run(request: RunRequest, view: View, *, clock: Callable[[], float] = time.time) -> Outcome:
     """Run what is missing. Raises StageRunFailed, Interrupted, BadInput."""
     resolved = resolution.ensure(request.expert, request.store, request.cache, refresh=request.refresh)
-    _require_later_history(request, resolved)
+    preflight.require_later_history(request.expert, resolved, request.until)
     keys = make_plan(request.expert, resolved)
     rows, missing = _survey(request, keys)
+    preflight.require_inputs(request.expert, missing, os.environ)
     if missing:
         with _exclusive(request), _stoppable():
             # Another run may have ended while this one started.
@@ -107,14 +109,6 @@ def _survey(request: RunRequest, keys: dict[StageName, ArtifactKey]) -> tuple[li
         # The model is what all this is for: when somebody removed it, a complete serving stage does not make up for it.
         missing = plan_local(known, complete, "training")
     return [row for row in rows if row.state == "up to date" or row.name in missing], missing
-
-
-def _require_later_history(request: RunRequest, resolved: Resolution) -> None:
-    if resolved.cutoff_commit == resolved.until_commit and STAGES.index(request.until) >= STAGES.index("evaluation"):
-        raise BadInput(
-            f"spec.repository.cutoff: {resolved.url} has no commit after {request.expert.spec.repository.cutoff} to "
-            "evaluate on. Move the cutoff back, or make only a model with --until training"
-        )
 
 
 class _Run:

