@@ -7,6 +7,7 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from repoexpert.api.experience import TEACHER_KEY_VARIABLE
 from repoexpert.errors import BadInput, InfrastructureError
 from repoexpert.models.chat import Completion, ContextExceeded
 from repoexpert.models.openai import Sampling
@@ -34,8 +35,9 @@ class GeminiCompleter:
         from google import genai
 
         if not api_key:
-            raise BadInput(f"the teacher {model!r} needs an API key: set REPOEXPERT_TEACHER_API_KEY")
+            raise BadInput(f"the teacher {model!r} needs an API key: set {TEACHER_KEY_VARIABLE}")
         self._model = model
+        self._key = api_key
         self._sampling = sampling
         self._rate_limit = rate_limit or RateLimit(0)
         self._retries = retries
@@ -64,13 +66,13 @@ class GeminiCompleter:
         try:
             response = attempts(self._ask, messages)
         except errors.APIError as error:
-            said = " ".join(str(error).split())[:400]
+            said = " ".join((error.message or str(error)).split()).replace(self._key, "***")[:400]
             if error.code == 400 and any(word in said.lower() for word in _CONTEXT_WORDS):
                 raise ContextExceeded(said) from error
             if error.code in (401, 403, 404) or "api key" in said.lower():
                 raise BadInput(
                     f"Gemini refuses model {self._model!r} ({error.code}): {said}; check spec.experience.teacher"
-                    " and its key"
+                    f" and the key in {TEACHER_KEY_VARIABLE}"
                 ) from error
             raise InfrastructureError(f"Gemini does not answer for {self._model!r}: {said}") from error
         except httpx.HTTPError as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from repoexpert.api.experience import TEACHER_KEY_VARIABLE
 from repoexpert.errors import BadInput, InfrastructureError
 from repoexpert.models.chat import Completion, ContextExceeded
 from repoexpert.models.rate_limits import RateLimit
@@ -56,6 +57,7 @@ class OpenAICompleter:
         self._client = openai.OpenAI(
             base_url=base_url, api_key=api_key or "none", timeout=timeout, max_retries=retries, organization=""
         )
+        self._key = api_key
         self._base_url = base_url or "https://api.openai.com/v1"
 
     @property
@@ -73,18 +75,18 @@ class OpenAICompleter:
             )
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
             raise BadInput(
-                f"{self._base_url} refuses model {self._model!r} ({error.status_code}): {_said(error)};"
-                " check spec.experience.teacher and its key"
+                f"{self._base_url} refuses model {self._model!r} ({error.status_code}): {self._said(error)};"
+                f" check spec.experience.teacher and the key in {TEACHER_KEY_VARIABLE}"
             ) from error
         except openai.BadRequestError as error:
             if any(word in str(error).lower() for word in _CONTEXT_WORDS):
-                raise ContextExceeded(_said(error)) from error
+                raise ContextExceeded(self._said(error)) from error
             raise InfrastructureError(
-                f"{self._base_url} rejects a request to {self._model!r}: {_said(error)}"
+                f"{self._base_url} rejects a request to {self._model!r}: {self._said(error)}"
             ) from error
         except openai.OpenAIError as error:
             raise InfrastructureError(
-                f"{self._base_url} does not answer for {self._model!r}: {_said(error)}"
+                f"{self._base_url} does not answer for {self._model!r}: {self._said(error)}"
             ) from error
         if not response.choices:
             raise InfrastructureError(f"{self._base_url} gave an answer without choices for {self._model!r}")
@@ -95,6 +97,13 @@ class OpenAICompleter:
             completion_tokens=usage.completion_tokens if usage else 0,
             finish_reason=response.choices[0].finish_reason or "",
         )
+
+    def _said(self, error: Exception) -> str:
+        """The service's own sentence, where it gave one, without the key that some repeat in it."""
+        body = getattr(error, "body", None)
+        told = body.get("message") if isinstance(body, dict) else None
+        text = " ".join((told if isinstance(told, str) and told else str(error)).split())
+        return (text.replace(self._key, "***") if self._key else text)[:400]
 
 
 def _request_options(sampling: Sampling) -> dict[str, Any]:
@@ -112,7 +121,3 @@ def _request_options(sampling: Sampling) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None} | (
         {"extra_body": extra} if extra else {}
     )
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split())[:400]

@@ -160,6 +160,17 @@ class TestGemini:
             GeminiCompleter("gemini-x", api_key="", sampling=SAMPLING)
 
 
+def test_a_key_that_the_service_repeats_is_in_no_message() -> None:
+    body = {"error": {"code": 401, "message": f"Incorrect API key provided: {KEY}."}}
+    for make in (_openai, _gemini):
+        with serve((401, body)) as server, pytest.raises(BadInput) as refused:
+            make(server).complete(MESSAGES)
+        assert "Incorrect API key provided: ***." in str(refused.value)
+        assert "the key in REPOEXPERT_TEACHER_API_KEY" in str(refused.value)
+        assert KEY not in str(refused.value)
+        assert "{" not in str(refused.value), "the service's sentence, not its JSON"
+
+
 class TestTeacherFactory:
     def test_an_openai_teacher_takes_its_sampling_and_limits_from_the_spec(self) -> None:
         with serve(openai_answer("```bash\nls\n```")) as server:
