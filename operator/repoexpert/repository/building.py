@@ -31,6 +31,9 @@ from repoexpert.repository.records import InstallAttempt
 _COVERAGE = "coverage>=7.6,<7.7"
 """The newest that still runs on Python 3.8."""
 _DAY_SECONDS = 86_400
+_LINES = 12
+"""Of a failed command's output, in a message."""
+_WIDTH = 240
 _BROKEN_SHARE = 0.25
 """Above this share of unreadable test files the next rung may do better."""
 
@@ -63,7 +66,7 @@ def need_system_packages(packages: Sequence[str]) -> None:
     if not packages:
         return
     if not shutil.which("dpkg-query"):
-        raise BadInput("environment.systemPackages can only be checked on Debian; this machine has no dpkg-query")
+        raise BadInput("spec.environment.systemPackages can only be checked on Debian; this machine has no dpkg-query")
     names = [re.split("[=:]", package)[0] for package in packages]
     done = subprocess.run(
         ["dpkg-query", "-W", "-f", "${binary:Package} ${db:Status-Status}\n", *names],
@@ -74,7 +77,7 @@ def need_system_packages(packages: Sequence[str]) -> None:
     there = {line.split()[0].partition(":")[0] for line in done.stdout.splitlines() if line.endswith(" installed")}
     if missing := [name for name in names if name not in there]:
         raise BadInput(
-            f"environment.systemPackages: this machine lacks {', '.join(missing)}; "
+            f"spec.environment.systemPackages: this machine lacks {', '.join(missing)}; "
             f"install with `apt-get install {' '.join(missing)}`"
         )
 
@@ -140,10 +143,18 @@ async def build(shop: Workshop, rungs: Sequence[Rung], folder: Path, work: Path,
             break
     best = max(tried, key=lambda result: (result.succeeded, len(result.tests)))
     if not best.succeeded:
-        raise StageFailed(_why("the repository cannot be installed", tried[-1].log, records))
+        raise StageFailed(
+            f"the repository cannot be installed (tried: {_names(records)}). Say how with spec.environment.install and "
+            f"spec.environment.python, or move spec.repository.cutoff later. The command that failed last:\n"
+            f"{_end(tried[-1].last)}"
+        )
     if not best.tests:
         command = " ".join((*shop.test.command, *shop.test.paths))
-        raise StageFailed(_why(f"`{command}` finds no tests", best.log, records))
+        raise StageFailed(
+            f"`{command}` finds no tests in the repository at the cutoff (installed: {best.rung.name}). Say where they "
+            "are with spec.environment.test.paths or how they run with spec.environment.test.command, or move "
+            f"spec.repository.cutoff later. Its last lines:\n{_end(best.last)}"
+        )
     tell("packing the environment")
     trees.pack(best.environment, work / "env.tar.zst")
     _write_overlay(best, work / "overlay.tar.zst")
@@ -151,9 +162,16 @@ async def build(shop: Workshop, rungs: Sequence[Rung], folder: Path, work: Path,
     return Built(rung=best.rung.name, attempts=tuple(records), tests=best.tests, broken=tuple(sorted(best.broken)))
 
 
-def _why(what: str, log: str, records: Sequence[InstallAttempt]) -> str:
-    last = "\n".join(log.strip().splitlines()[-20:])
-    return f"{what}. Tried: {', '.join(record.name for record in records)}. Last lines:\n{last}"
+def _names(records: Sequence[InstallAttempt]) -> str:
+    return ", ".join(record.name for record in records)
+
+
+def _end(output: str) -> str:
+    """The command and the last lines, short enough for a termination message."""
+    lines = [line[:_WIDTH] for line in output.splitlines() if line.strip()]
+    if len(lines) > _LINES:
+        lines = [*lines[:1], "...", *lines[1 - _LINES :]] if lines[0].startswith("$ ") else lines[-_LINES:]
+    return "\n".join(lines) or "(it put out nothing)"
 
 
 def _write_overlay(best: Installed, target: Path) -> None:

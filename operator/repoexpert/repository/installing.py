@@ -64,11 +64,13 @@ class Workshop:
 
 @dataclass(frozen=True)
 class Installed:
-    """What one attempt gave. `log` is redacted."""
+    """What one attempt gave. `log` is redacted, and so is `last`: the command that failed with what it put out, or,
+    after a whole installation, what pytest put out when it was asked for the tests."""
 
     rung: Rung
     succeeded: bool
     log: str
+    last: str
     environment: Path
     overlay: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     tests: tuple[str, ...] = ()
@@ -86,6 +88,10 @@ class _Log:
     def note(self, text: str) -> None:
         self._parts.append(f"# {text}\n")
 
+    @property
+    def last(self) -> str:
+        return self._parts[-1] if self._parts else ""
+
     def __str__(self) -> str:
         return "".join(self._parts)
 
@@ -99,7 +105,7 @@ async def attempt(shop: Workshop, rung: Rung, environment: Path) -> Installed:
     _make_open_folder(environment)
     async with _pool(shop, environment) as pool, pool.claim(StartTree(shop.tree, commit=False)) as box:
         if not await _install(box, shop, rung, log):
-            return Installed(rung, False, str(log), environment)
+            return Installed(rung, False, str(log), log.last, environment)
         overlay = await _overlay(box, shop, rung, environment, log)
         await _step(
             box, f"python -m compileall -q -j 2 --invalidation-mode unchecked-hash {ENVIRONMENT}/lib || true", log
@@ -108,7 +114,7 @@ async def attempt(shop: Workshop, rung: Rung, environment: Path) -> Installed:
         log.note(
             f"{len(tests)} tests found, {len(broken)} files cannot be read\n{output if broken or not tests else ''}"
         )
-    return Installed(rung, True, str(log), environment, overlay, tests, broken)
+    return Installed(rung, True, str(log), shop.settings.redact(output), environment, overlay, tests, broken)
 
 
 def _make_open_folder(folder: Path) -> None:

@@ -31,6 +31,10 @@ _TRANSIENT = re.compile(
     re.IGNORECASE,
 )
 
+_ADVICE = re.compile(
+    r"fatal: Could not read from remote repository|Please make sure you have the correct|and the repository exists"
+)
+
 
 @dataclass(frozen=True)
 class Mirror:
@@ -56,19 +60,19 @@ class Mirror:
 def clean_url(url: str) -> str:
     """The address as Git gets it; raises BadInput for what is no repository address or carries a password."""
     if not url or url.startswith("-") or any(c.isspace() or not c.isprintable() for c in url.replace(" ", "")):
-        raise BadInput(f"repository.url {url!r} is not an address")
+        raise BadInput(f"spec.repository.url {url!r} is not an address")
     parts = urlsplit(url)
     if "://" in url:
         if parts.scheme not in PROTOCOLS:
-            raise BadInput(f"repository.url: {parts.scheme} is not supported; use one of {', '.join(PROTOCOLS)}")
+            raise BadInput(f"spec.repository.url: {parts.scheme} is not supported; use one of {', '.join(PROTOCOLS)}")
         if parts.password is not None:
             raise BadInput(
-                f"repository.url {redact_urls(url)} carries a password; remove it and give it as "
+                f"spec.repository.url {redact_urls(url)} carries a password; remove it and give it as "
                 "REPOEXPERT_GIT_USERNAME and REPOEXPERT_GIT_PASSWORD, or by credentialsSecretRef"
             )
         return url
     if "::" in url:
-        raise BadInput(f"repository.url {url!r}: remote helpers are not supported; use https, ssh, file or a path")
+        raise BadInput(f"spec.repository.url {url!r}: remote helpers are not supported; use https, ssh, file or a path")
     if _SCP.fullmatch(url) and not Path(url).exists():
         return url
     return Path(url).expanduser().absolute().as_uri()
@@ -155,13 +159,10 @@ class Mirrors:
             try:
                 return git_text(mirror.path, *arguments, extra_env=env)
             except GitFailed as e:
-                reason = credentials.redact(e.reason) or f"git {arguments[0]} exit code {e.exit_code}"
-                message = f"cannot read repository {mirror.url}: {reason}"
-                if local := _local_path(mirror.url):
-                    message += "" if local.exists() else f" (there is no {local})"
-                elif _TRANSIENT.search(reason):
-                    raise InfrastructureError(message) from None
-                raise BadInput(message) from None
+                reason = credentials.redact(_essence(e.reason)) or f"git {arguments[0]} exit code {e.exit_code}"
+                if not (local := _local_path(mirror.url)) and _TRANSIENT.search(reason):
+                    raise InfrastructureError(f"cannot read repository {mirror.url}: {reason}") from None
+                raise BadInput(f"spec.repository.url: {_unreadable(mirror.url, local, reason)}") from None
 
     def _own_settings(self, url: str, helpers: Path) -> dict[str, str]:
         """The user's own Git settings (proxies, authorities) hold while talking to a remote, nowhere else.
@@ -181,6 +182,25 @@ class Mirrors:
         return {"GIT_CONFIG_GLOBAL": str(config), "GIT_CONFIG_NOSYSTEM": system}
 
 
+def _essence(said: str) -> str:
+    """What Git said without its advice, which speaks of remotes that the person never configured."""
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not _ADVICE.match(line)]
+    return "; ".join(line.removeprefix("fatal: ").removeprefix("error: ") for line in lines)
+
+
+def _unreadable(url: str, local: Path | None, reason: str) -> str:
+    if local is None:
+        return (
+            f"cannot read {url}: {reason}. Check the address; a private repository needs REPOEXPERT_GIT_USERNAME and "
+            "REPOEXPERT_GIT_PASSWORD, or for ssh REPOEXPERT_GIT_SSH_KEY"
+        )
+    if not local.exists():
+        return f"there is no {local}"
+    if "does not appear to be a git repository" in reason:
+        return f"{local} is not a Git repository"
+    return f"cannot read {url}: {reason}"
+
+
 def match_ref(ref: str, names: tuple[str, ...]) -> str | None:
     """The full name that `ref` means among `names`, by Git's own order: as given, tag, branch."""
     candidates = (ref, f"refs/{ref}", f"refs/tags/{ref}", f"refs/heads/{ref}")
@@ -194,4 +214,4 @@ def _missing(url: str, ref: str, names: tuple[str, ...]) -> str:
     branches = [name.removeprefix("refs/heads/") for name in names if name.startswith("refs/heads/")]
     listed = near or branches[:5]
     hint = f"; similar: {', '.join(listed)}" if near else f"; branches there: {', '.join(listed)}" if listed else ""
-    return f"repository.ref {ref!r} is not in {url}{hint}"
+    return f"spec.repository.ref {ref!r} is not in {url}{hint}"

@@ -118,7 +118,7 @@ def choose_interpreter(
     if pinned:
         matching = [it for it in usable if str(it) == pinned or str(it).startswith(f"{pinned}.")]
         if not matching:
-            raise BadInput(_missing(f"environment.python {pinned}", pinned, found))
+            raise BadInput(_missing(f"spec.environment.python {pinned}", pinned, found))
         return matching[-1], f"environment.python is {pinned}"
     allowed = [it for it in usable if _allows(wanted.requires, it)]
     if not allowed:
@@ -168,5 +168,5 @@ def _missing(want: str, version: str, found: Sequence[Interpreter]) -> str:
     here = ", ".join(map(str, found)) or "none"
     return (
         f"the repository needs {want}; this machine has Python {here}. Install it (for example `uv python install "
-        f"{version}` or `pyenv install {version}`) or set environment.python to one that is here"
+        f"{version}` or `pyenv install {version}`) or set spec.environment.python to one that is here"
     )

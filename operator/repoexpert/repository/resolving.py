@@ -72,7 +72,7 @@ def resolve(
     if cutoff is None:
         first = datetime.fromtimestamp(min(when for _, when in commits), UTC).date()
         raise BadInput(
-            f"repository.cutoff {repository.cutoff} is before the first commit on {repository.ref} of {mirror.url} "
+            f"spec.repository.cutoff {repository.cutoff} is before the first commit on {repository.ref} of {mirror.url} "
             f"({first}); move the cutoff to that day or later"
         )
     end = head if until is None else last_before(commits, int(end_of_day(until).timestamp())) or cutoff

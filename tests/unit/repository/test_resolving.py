@@ -83,9 +83,21 @@ def test_a_missing_ref_names_similar_ones(repository: Path, tmp_path: Path) -> N
         resolve(Spec(repository.as_uri(), date(2020, 1, 2), "mian"), None, tmp_path / "cache")
 
 
-def test_an_unreachable_repository_is_refused_with_gits_reason(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="does not appear to be a git repository"):
-        resolve(Spec((tmp_path / "none").as_uri(), date(2020, 1, 2)), None, tmp_path / "cache")
+UNREACHABLE = {
+    "a folder that is not there": ("file://{here}/none", "there is no {here}/none"),
+    "a folder that is no repository": ("file://{here}", "{here} is not a Git repository"),
+    "a closed port": ("https://127.0.0.1:9/x.git", "cannot read https://127.0.0.1:9/x.git: unable to access "),
+}
+
+
+@pytest.mark.parametrize("case", UNREACHABLE)
+def test_an_unreachable_repository_is_refused_with_the_reason_alone(case: str, tmp_path: Path) -> None:
+    url, said = (text.format(here=tmp_path) for text in UNREACHABLE[case])
+    with pytest.raises(BadInput) as refused:
+        resolve(Spec(url, date(2020, 1, 2)), None, tmp_path / "cache")
+    assert str(refused.value).startswith(f"spec.repository.url: {said}")
+    assert "fatal:" not in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_an_empty_repository_is_refused(tmp_path: Path) -> None:
