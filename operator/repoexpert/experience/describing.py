@@ -104,7 +104,10 @@ def _definitions(source: bytes) -> dict[str, _Definition]:
 def _signature(name: str, node: _Definition) -> str:
     if isinstance(node, ast.ClassDef):
         return name
-    return f"{name}({_without_annotations(node.args)})"
+    try:
+        return f"{name}({_without_annotations(node.args)})"
+    except RecursionError:  # a default that nests hundreds deep
+        return f"{name}(...)"
 
 
 def _without_annotations(arguments: ast.arguments) -> str:

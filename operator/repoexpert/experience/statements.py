@@ -45,7 +45,6 @@ _SPEAKS_OF_CHORES = re.compile(
 )
 _ADDRESS = re.compile(r"\s*\bat 0x[0-9a-fA-F]+|0x[0-9a-fA-F]{6,}")
 _PLACE = re.compile(r"(?:/testbed|/tmp|/opt)[\w./-]*")
-_IMPORT_TROUBLE = ("ImportError", "ModuleNotFoundError")
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Mapping
 
-from repoexpert.repository.analysis import parse, symbols_of
+from repoexpert.repository.analysis import dump, parse, symbols_of
 from repoexpert.repository.diffs import split_lines
-from repoexpert.repository.symbol_undo import lines_of
-
-_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def defined_tests(source: bytes) -> dict[str, str]:
@@ -20,22 +17,27 @@ def defined_tests(source: bytes) -> dict[str, str]:
     found: dict[str, str] = {}
     tree = parse(source)
     if tree is not None:
-        _collect(tree.body, "", "", found)
+        _collect(tree.body, "", "", found, source)
     return found
 
 
-def _collect(body: Iterable[ast.stmt], prefix: str, decorated: str, found: dict[str, str]) -> None:
+def _collect(body: Iterable[ast.stmt], prefix: str, decorated: str, found: dict[str, str], source: bytes) -> None:
     for node in body:
         if isinstance(node, ast.ClassDef):
-            marks = decorated + "".join(ast.dump(d) for d in node.decorator_list)
-            _collect(node.body, f"{prefix}{node.name}.", marks, found)
+            marks = decorated + "".join(_meaning(d, source) for d in node.decorator_list)
+            _collect(node.body, f"{prefix}{node.name}.", marks, found, source)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test"):
             text = node.body[0] if node.body else None
             if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and len(node.body) > 1:
                 node.body = node.body[1:]
-            found[prefix + node.name] = decorated + ast.dump(node)
+            found[prefix + node.name] = decorated + _meaning(node, source)
         elif isinstance(node, (ast.If, ast.Try, ast.With)):
-            _collect(node.body, prefix, decorated, found)
+            _collect(node.body, prefix, decorated, found, source)
+
+
+def _meaning(node: ast.AST, source: bytes) -> str:
+    """Equal for code that differs in comments and layout alone; the text itself where it nests too deep for that."""
+    return dump(node) or ast.get_source_segment(source.decode("utf-8", "replace"), node) or ""
 
 
 def written_tests(before: bytes | None, after: bytes) -> list[str]:
@@ -127,11 +129,3 @@ def _with_empty_classes(source: bytes, gone: set[str]) -> set[str]:
         if isinstance(node, ast.ClassDef):
             visit(node, "")
     return result
-
-
-def text_of_tests(source: bytes, names: Iterable[str]) -> str:
-    """The source lines of some test functions, for leak checks."""
-    symbols = symbols_of(source) or {}
-    lines = split_lines(source)
-    wanted = set(names)
-    return "".join(lines_of(lines, s).decode("utf-8", "replace") for n, s in symbols.items() if n in wanted)

@@ -82,7 +82,8 @@ def _target(node: ast.stmt) -> str:
 
 
 def same_behaviour(one: bytes, other: bytes, *, lenient: bool = False) -> bool | None:
-    """Whether two files differ in comments, layout and docstrings alone; None when one does not parse.
+    """Whether two files differ in comments, layout and docstrings alone; None when one does not parse
+    or nests too deep to be compared.
 
     `lenient` looks past module-level imports and version numbers as well: changing those alone is no bug worth finding.
 
@@ -99,7 +100,7 @@ def same_behaviour(one: bytes, other: bytes, *, lenient: bool = False) -> bool |
         dumps.append(
             [_meaning(node) for node in touched if not (_is_text(node) or (lenient and _is_bookkeeping(node)))]
         )
-    return dumps[0] == dumps[1]
+    return None if any(None in dump for dump in dumps) else dumps[0] == dumps[1]
 
 
 def common_ends(one: Sequence[bytes], other: Sequence[bytes]) -> tuple[int, int]:
@@ -128,11 +129,19 @@ def _is_bookkeeping(node: ast.stmt) -> bool:
     return isinstance(node, ast.Assign) and _target(node) in ("__version__", "version", "VERSION", "__all__")
 
 
-def _meaning(top: ast.stmt) -> str:
+def dump(node: ast.AST) -> str | None:
+    """`ast.dump`, None for a tree that is parsed but too deep to be walked (a sum of a thousand terms)."""
+    try:
+        return ast.dump(node)
+    except RecursionError:
+        return None
+
+
+def _meaning(top: ast.stmt) -> str | None:
     for node in ast.walk(top):
         if isinstance(node, (ast.ClassDef, *_Function)) and _docstring(node.body):
             node.body = node.body[1:] or [ast.Pass()]
-    return ast.dump(top)
+    return dump(top)
 
 
 def _docstring(body: Sequence[ast.stmt]) -> bool:

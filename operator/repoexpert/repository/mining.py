@@ -12,7 +12,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
@@ -28,6 +28,8 @@ _OTHER_FILES = {"setup.py", "noxfile.py", "tasks.py", "conf.py", "fabfile.py", "
 _GITHUB = re.compile(r"Merge pull request #(\d+) from (\S+)")
 _GITLAB = re.compile(r"^See merge request (?:\S*?)!(\d+)\s*$", re.MULTILINE)
 _SQUASH = re.compile(r"\s*\((?:#|!|GH-)(\d+)\)\s*$")
+_LAST_SECOND = 253_402_300_799
+"""The end of the year 9999."""
 _BRANCH = re.compile(r"Merge (?:remote-tracking )?branch '([^']+)'")
 
 
@@ -171,13 +173,22 @@ def _spoken(branch: str, brought: Sequence[str]) -> str:
 
 
 def _messages(git_dir: Path, span: Sequence[str]) -> dict[str, _Message]:
-    raw = run_git(git_dir, ["log", "--format=%H%x00%P%x00%cI%x00%s%x00%b%x00", *span])
+    raw = run_git(git_dir, ["log", "--format=%H%x00%P%x00%cI%x00%ct%x00%s%x00%b%x00", *span])
     fields = raw.decode("utf-8", "replace").split("\0")
     found = {}
-    for at in range(0, len(fields) - 4, 5):
-        name, parents, when, subject, body = fields[at : at + 5]
-        found[name.strip()] = _Message(tuple(parents.split()), datetime.fromisoformat(when), subject, body)
+    for at in range(0, len(fields) - 5, 6):
+        name, parents, when, seconds, subject, body = fields[at : at + 6]
+        found[name.strip()] = _Message(tuple(parents.split()), committed_at(when, seconds), subject, body)
     return found
+
+
+def committed_at(when: str, seconds: str) -> datetime:
+    """When a commit was made, from Git's `%cI` and `%ct`. Real histories have time zones of hundreds of hours, and years
+    that no calendar has: the seconds alone count there, and the epoch where there are none."""
+    try:
+        return datetime.fromisoformat(when)
+    except ValueError:
+        return datetime.fromtimestamp(min(int(seconds), _LAST_SECOND) if seconds.isdigit() else 0, UTC)
 
 
 def _brought(spine: Sequence[str], messages: Mapping[str, _Message]) -> dict[str, tuple[str, ...]]:

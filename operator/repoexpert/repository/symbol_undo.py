@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
 
-from repoexpert.repository.analysis import Symbol, parse, same_behaviour, symbols_of
+from repoexpert.repository.analysis import Symbol, dump, parse, same_behaviour, symbols_of
 from repoexpert.repository.diffs import split_lines
 from repoexpert.repository.merging import merge_source
 
@@ -286,7 +286,7 @@ def drop_exports(source: bytes, names: set[str]) -> bytes:
             if items and len(items) == len(node.names):
                 spans.append((offsets[node.lineno - 1], offsets[node.end_lineno or node.lineno]))
                 continue
-        elif isinstance(node, (ast.Assign, ast.AugAssign)) and "__all__" in ast.dump(node)[:80]:
+        elif isinstance(node, (ast.Assign, ast.AugAssign)) and "__all__" in (dump(node) or "")[:80]:
             elements = node.value.elts if isinstance(node.value, (ast.List, ast.Tuple)) else []
             items = [e for e in elements if isinstance(e, ast.Constant) and e.value in names]
             if isinstance(node.value, ast.Tuple) and items and len(elements) - len(items) == 1:

@@ -82,3 +82,9 @@ def test_written_tests_are_new_or_changed_ones() -> None:
     )
     assert written_tests(_FILE, after) == ["test_last", "test_new"]
     assert written_tests(None, b"def test_x():\n    pass\n\ndef helper():\n    pass\n") == ["test_x"]
+
+
+def test_a_test_that_nests_too_deep_is_compared_as_text() -> None:
+    deep = b"def test_sum():\n    assert " + b" + ".join([b"1"] * 1500) + b" == 1500\n"
+    assert written_tests(deep, deep) == []
+    assert written_tests(deep, deep.replace(b"== 1500", b"!= 1500")) == ["test_sum"]

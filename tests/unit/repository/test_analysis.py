@@ -94,3 +94,9 @@ def test_module_names_leave_out_the_source_root() -> None:
 
 def test_a_node_id_is_a_path_and_a_qualified_name() -> None:
     assert location_of_test("tests/test_a.py::TestX::test_y[a::b]") == ("tests/test_a.py", "TestX.test_y")
+
+
+def test_code_that_nests_too_deep_is_not_compared() -> None:
+    deep = b"x = " + b" + ".join([b"1"] * 1500) + b"\n"
+    assert same_behaviour(deep, deep.replace(b"x", b"y")) is None
+    assert same_behaviour(b"a = 1\n" + deep, b"a = 2\n" + deep) is False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from repoexpert.repository.mining import Layout, describe
+from repoexpert.repository.mining import Layout, committed_at, describe
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,16 @@ def test_files_are_source_test_or_other(path: str, kind: str) -> None:
 def test_tests_beside_the_code_do_not_make_the_package_a_folder_of_tests() -> None:
     layout = Layout(("",), ("pkg",), ("pkg",))
     assert (layout.kind("pkg/core.py"), layout.kind("pkg/test_core.py")) == ("source", "test")
+
+
+@pytest.mark.parametrize(
+    ("when", "seconds", "expected"),
+    [
+        pytest.param("2024-03-01T12:00:00+02:00", "1709287200", "2024-03-01T12:00:00+02:00", id="as Git writes it"),
+        pytest.param("2011-04-03T21:06:40+518:00", "1300000000", "2011-03-13T07:06:40+00:00", id="a zone of 518 hours"),
+        pytest.param("3170843-11-07T09:46:39+00:00", "99999999999999", "9999-12-31T23:59:59+00:00", id="a far year"),
+        pytest.param("%cI", "", "1970-01-01T00:00:00+00:00", id="no date at all"),
+    ],
+)
+def test_a_date_that_no_calendar_has_does_not_stop_mining(when: str, seconds: str, expected: str) -> None:
+    assert committed_at(when, seconds).isoformat() == expected
