@@ -79,6 +79,9 @@ def command(launch: Launch, python: str) -> list[str]:
     if launch.device == "cpu":
         # Compiling takes longer than all it could save on a model that fits a CPU.
         arguments.append("--enforce-eager")
+        # vLLM 0.32 rewinds a seeded request's generator when a prompt is read in parts, which torch's CPU generator cannot
+        # do: the engine dies. So prompts are read whole here.
+        arguments += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", str(launch.context_tokens)]
     return arguments
 
 

@@ -16,10 +16,12 @@ from repoexpert.serving.vllm import Launch
 CPU = Launch(Path("/models/m"), "expert", 8000, 6144, sampling=Sampling(), dtype="bfloat16", kv_cache_gib=2)
 GPU = Launch(Path("/models/m"), "expert", 8000, 48000, device="gpu", concurrency=256)
 
+SWITCHES = ("--enforce-eager", "--disable-uvicorn-access-log", "--no-enable-chunked-prefill")
+
 
 def options(launch: Launch) -> dict[str, str]:
     arguments = vllm.command(launch, "python")[3:]
-    pairs = [item for item in arguments if item not in ("--enforce-eager", "--disable-uvicorn-access-log")]
+    pairs = [item for item in arguments if item not in SWITCHES]
     return dict(zip(pairs[::2], pairs[1::2], strict=True))
 
 
@@ -27,6 +29,7 @@ def test_the_command_line_on_a_cpu() -> None:
     command = vllm.command(CPU, "python")
     assert command[:3] == ["python", "-m", "repoexpert.serving.entry"]
     assert "--enforce-eager" in command
+    assert "--no-enable-chunked-prefill" in command, "a seeded request would end vLLM on a CPU"
     assert options(CPU) == {
         "--model": "/models/m",
         "--served-model-name": "expert",
@@ -34,6 +37,7 @@ def test_the_command_line_on_a_cpu() -> None:
         "--port": "8000",
         "--max-model-len": "6144",
         "--max-num-seqs": "16",
+        "--max-num-batched-tokens": "6144",
         "--dtype": "bfloat16",
         "--generation-config": "vllm",
         "--override-generation-config": '{"repetition_penalty": 1.05, "temperature": 1.0, "top_k": 20, "top_p": 0.8}',
