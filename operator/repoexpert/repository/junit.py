@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from repoexpert.repository.records import TestOutcome
 
 ID_PROPERTY = "repoexpert_id"
+_MOST_BYTES = 128 << 20
+"""Parsed, a report takes ten times its size; one of 100,000 tests has a quarter of this."""
 
 
 class BrokenReport(ValueError):
@@ -32,6 +34,8 @@ def parse_junit(content: bytes) -> tuple[Case, ...]:
     """The test cases of a report, in its order. Raises BrokenReport."""
     # pytest escapes every `<` of its data, so a document type is an attack (entity expansion), never a test's output.
     # NUL bytes are another encoding's, which would hide one.
+    if len(content) > _MOST_BYTES:
+        raise BrokenReport(f"the report has {len(content)} bytes")
     if b"<!" in content or b"\0" in content:
         raise BrokenReport("the report has a document type or is not UTF-8")
     try:
@@ -71,7 +75,7 @@ def _id(element: ET.Element) -> str:
         if item.get("name") == ID_PROPERTY:
             try:
                 value = json.loads(item.get("value") or '""')
-            except ValueError as e:
+            except (ValueError, RecursionError) as e:
                 raise BrokenReport(f"the property {ID_PROPERTY} holds no JSON: {e}") from e
             if not isinstance(value, str):
                 raise BrokenReport(f"the property {ID_PROPERTY} is no text")

@@ -42,7 +42,7 @@ def parse_stream(content: bytes) -> Stream:
         try:
             event = json.loads(line)
             _apply(stream, reports, event)
-        except (ValueError, KeyError, TypeError, AttributeError) as e:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
             if number < len(lines):
                 stream.broken = f"line {number} of the result stream is damaged: {e}"
     return stream

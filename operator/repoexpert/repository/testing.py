@@ -126,7 +126,7 @@ async def _round(
     if stream.status is not None:
         _take_report(rounds, stream, await _read(box, "junit.xml"))
         if plan["coverage"]:
-            rounds.coverage.append(json.loads(await _read(box, "coverage.json") or b"{}"))
+            rounds.coverage.append(coverage_part(await _read(box, "coverage.json")))
         return False
     rounds.results.update(stream.results)
     if ended.timed_out:
@@ -189,7 +189,7 @@ def _files(tests: Sequence[str]) -> list[str]:
 async def _read(box: Sandbox, name: str) -> bytes:
     try:
         return await box.get(f"{_FOLDER}/{name}")
-    except FileNotFoundError:
+    except OSError:  # not there, or made too large to be read by the code under test
         return b""
 
 
@@ -245,6 +245,16 @@ def address(test: str) -> tuple[str, str]:
     names[0] = names[0].replace("/", ".").removesuffix(".py")
     names[-1] += bracket + parameters
     return ".".join(names[:-1]), names[-1]
+
+
+def coverage_part(content: bytes) -> dict[str, Any]:
+    """What the probe measured; nothing when the code under test damaged the file."""
+    try:
+        part = json.loads(content or b"{}")
+        merge_coverage([part])
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        return {}
+    return dict(part)
 
 
 def merge_coverage(parts: Iterable[dict[str, Any]]) -> dict[str, tuple[str, ...]]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from repoexpert.repository.junit import BrokenReport, Case, parse_junit
 from repoexpert.repository.records import TestResult
 from repoexpert.repository.streams import parse_stream
-from repoexpert.repository.testing import address, reported_results
+from repoexpert.repository.testing import address, coverage_part, reported_results
 
 
 def report(*cases: str) -> bytes:
@@ -125,3 +125,24 @@ def test_damage_in_the_middle_is_told() -> None:
 @given(st.binary())
 def test_any_bytes_are_a_stream(content: bytes) -> None:
     parse_stream(content)
+
+
+_DEEP = b"[" * 100_000
+
+
+def test_nesting_without_end_is_damage_and_no_crash() -> None:
+    assert "line 1" in parse_stream(_DEEP + b"\n" + stream(START, CALL, FINISH)).broken
+    with pytest.raises(BrokenReport, match="no JSON"):
+        parse_junit(
+            report(
+                f'<testcase><properties><property name="repoexpert_id" value="{_DEEP.decode()}"/></properties></testcase>'
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"garbage", b"[]", b'{"functions": [], "tests": {"t": [3]}}', b'{"functions": 1, "tests": {"t": [0]}}', _DEEP],
+)
+def test_damaged_coverage_is_no_coverage(content: bytes) -> None:
+    assert coverage_part(content) == {}
