@@ -166,6 +166,12 @@ def test_configuration_of_the_answer_is_not_used(world: _World) -> None:
     assert world.verify(task, plain).reason == "tests-failed"
 
 
+def test_a_repair_made_in_the_tests_is_not_used(world: _World) -> None:
+    task = world.task("evolutionaryReplay", "mean")
+    cheat = b"from ledger import amounts\n\namounts.mean = lambda entries: sum(entries) / (len(entries) or 1)\n"
+    assert world.verify(task, make_patch({"tests/__init__.py": (None, cheat)})).reason == "tests-failed"
+
+
 _NEW = "from ledger import amounts\n\n\ndef test_it():\n    {}\n"
 
 

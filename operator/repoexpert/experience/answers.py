@@ -22,7 +22,7 @@ CONFIGURATION = {"conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", "tox
 _STARTUP = {"sitecustomize.py", "usercustomize.py"}
 _FRAMEWORK = {"pytest", "_pytest", "pluggy", "unittest", "repoexpert_probe", "coverage", "iniconfig"}
 _TAMPERING = re.compile(
-    rb"\b_pytest\b|\bpytest_(?:runtest|collection|sessionfinish|configure|make)\w*|\brepoexpert|\bjunit\.xml\b|"
+    rb"\b_pytest\b|\bpytest_(?:runtest|collection|session|configure|make|pyfunc|fixture_|cmdline|load_initial|report|plugin_)\w*|\brepoexpert|\bjunit\.xml\b|"
     rb"\bos\._exit\b|\bPYTEST_CURRENT_TEST\b|sys\.modules\[\s*['\"](?:pytest|_pytest|unittest)|\bpluggy\b"
 )
 _MOST_BYTES = 4 << 20
@@ -109,9 +109,14 @@ def _read(home: Path, path: str) -> bytes | None:
     return target.read_bytes() if target.is_file() else None
 
 
-def without_configuration(answer: Answer) -> Answer:
-    """The answer without files that steer the test run: grading uses the start tree's."""
-    kept = {path: new for path, new in answer.files.items() if PurePosixPath(path).name not in CONFIGURATION}
+def sources_only(answer: Answer, layout: Layout) -> Answer:
+    """The answer without files that steer the test run, without tests, their helpers and their data: a repair is graded
+    by the repository's own."""
+    kept = {
+        path: new
+        for path, new in answer.files.items()
+        if PurePosixPath(path).name not in CONFIGURATION and not layout.among_tests(path)
+    }
     return Answer(kept)
 
 
@@ -122,7 +127,9 @@ def check_tampering(answer: Answer, tree: Mapping[str, bytes], source_roots: tup
         pure = PurePosixPath(path)
         top = {pure.relative_to(root).parts[0] for root in roots if pure.is_relative_to(root)}
         shadows = {PurePosixPath(part).stem for part in top} & _FRAMEWORK and path not in tree
-        if pure.name in _STARTUP or pure.suffix == ".pth" or shadows:
+        # Distribution metadata in the tree could name a pytest plugin as an entry point.
+        metadata = any(part.endswith((".egg-info", ".dist-info")) for part in pure.parts)
+        if pure.name in _STARTUP or pure.suffix == ".pth" or metadata or shadows:
             raise BadAnswer("tampering", path)
         if content is not None:
             known = set(_TAMPERING.findall(tree.get(path, b"")))

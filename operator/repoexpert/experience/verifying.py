@@ -17,7 +17,7 @@ from repoexpert.experience.answers import (
     check_tampering,
     read_answer,
     require_tests_only,
-    without_configuration,
+    sources_only,
 )
 from repoexpert.experience.grounds import load_ground
 from repoexpert.experience.proving import outcome_of, result_of
@@ -81,7 +81,7 @@ class Verifier:
         return tree
 
     async def _verify_replay(self, task: Task, answer: Answer, tree: Mapping[str, bytes]) -> None:
-        kept = without_configuration(answer)
+        kept = sources_only(answer, self._ground.layout)
         tests = (*task.verification.fail_to_pass, *task.verification.pass_to_pass)
         # The repository's own test files replace what the answer made of them.
         theirs = {location_of_test(test)[0] for test in tests} | set(task.verification.reference_files)

@@ -55,6 +55,11 @@ class Layout:
             return "source"
         return "other" if folders and folders[0] in _OTHER_FOLDERS else "source"
 
+    def among_tests(self, path: str) -> bool:
+        """Whether a file of any type is a test or lies where tests and their data do."""
+        pure = PurePosixPath(path)
+        return self._is_test(pure, pure.parts[:-1])
+
     def _is_test(self, pure: PurePosixPath, folders: tuple[str, ...]) -> bool:
         if pure.name == "conftest.py" or pure.name.startswith("test_") or pure.stem.endswith("_test"):
             return True

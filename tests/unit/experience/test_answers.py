@@ -10,7 +10,7 @@ from repoexpert.experience.answers import (
     check_tampering,
     read_answer,
     require_tests_only,
-    without_configuration,
+    sources_only,
 )
 from repoexpert.repository.diffs import make_patch
 from repoexpert.repository.mining import Layout
@@ -53,11 +53,10 @@ def test_bad_patches_are_refused(patch: str, reason: str) -> None:
     assert _refused(patch) == reason
 
 
-def test_files_that_steer_pytest_are_not_used() -> None:
-    answer = Answer(
-        {"lib.py": b"", "conftest.py": b"", "sub/conftest.py": b"", "pytest.ini": b"", "pyproject.toml": b""}
-    )
-    assert without_configuration(answer).files == {"lib.py": b""}
+def test_files_that_steer_pytest_and_tests_with_their_data_are_not_used() -> None:
+    paths = ["conftest.py", "sub/conftest.py", "pytest.ini", "pyproject.toml", "tests/helpers.py", "tests/data/a.json"]
+    answer = Answer(dict.fromkeys(["lib.py", "lib/data.json", *paths], b""))
+    assert sources_only(answer, Layout(test_paths=("tests",))).files == {"lib.py": b"", "lib/data.json": b""}
 
 
 @pytest.mark.parametrize(
@@ -65,6 +64,8 @@ def test_files_that_steer_pytest_are_not_used() -> None:
     [
         ("sitecustomize.py", b"x = 1\n"),
         ("evil.pth", b"import x\n"),
+        ("evil.egg-info/entry_points.txt", b"[pytest11]\nevil = evil\n"),
+        ("evil.py", b"def pytest_pyfunc_call(pyfuncitem):\n    return True\n"),
         ("pytest.py", b"x = 1\n"),
         ("src/_pytest/__init__.py", b"x = 1\n"),
         ("lib.py", b"import os\nos._exit(0)\n"),
