@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,18 @@ STOP_SECONDS = 30.0
 """Between SIGTERM and SIGKILL."""
 TAIL_LINES = 15
 _HEADING = "\n==== repoexpert "
+
+_SECRETS = {
+    "REPOEXPERT_TEACHER_": ("rollout",),
+    "REPOEXPERT_GIT_": ("environment", "tasks", "evaluation"),
+}
+"""Beginning of a variable's name to the stages that get it: those that ask a teacher, those that may have to fetch."""
+
+
+def environment(stage: str, inherited: Mapping[str, str]) -> dict[str, str]:
+    """A stage's variables: ours but for secrets that are other stages' business."""
+    denied = tuple(start for start, stages in _SECRETS.items() if stage not in stages)
+    return {name: value for name, value in inherited.items() if not name.startswith(denied)}
 
 
 @dataclass(frozen=True)
@@ -57,7 +69,12 @@ class Child:
             log.write(f"{_HEADING}{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(arguments)}\n".encode())
             log.flush()
             self._process = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=environment(stage, os.environ),
             )
 
     @property

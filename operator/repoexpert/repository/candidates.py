@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from repoexpert.errors import InfrastructureError
+from repoexpert.repository.credentials import without_secrets
 from repoexpert.repository.diffs import FileDiff, make_patch, parse_diff
 from repoexpert.repository.mining import Change, Layout, Limits, list_changes, stream_diffs, worth_undoing
 from repoexpert.repository.objects import Blobs, list_tree
@@ -79,7 +80,7 @@ def _in_process(git_dir: Path, tree: Mapping[str, str], changes: Sequence[Change
         input=pickle.dumps((git_dir, dict(tree), list(changes), limits)),
         capture_output=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        env={**without_secrets(os.environ), "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
     )
     if done.returncode:
         raise InfrastructureError(f"reading the history failed: {done.stderr.decode(errors='replace')[-500:]}")

@@ -26,6 +26,14 @@ case "$1" in
 esac
 """
 
+_SECRET = ("REPOEXPERT_GIT_", "REPOEXPERT_TEACHER_", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a child process may have which talks to no server of ours: no teacher's key, no Git credentials,
+    no key of the store."""
+    return {name: value for name, value in environ.items() if not name.startswith(_SECRET)}
+
 
 @dataclass(frozen=True)
 class Credentials:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from repoexpert.errors import InfrastructureError
+from repoexpert.repository.credentials import without_secrets
 
 PROTOCOLS = ("https", "http", "ssh", "file")
 
@@ -65,7 +66,8 @@ class GitFailed(Exception):
 
 def environment(extra: Mapping[str, str] | None = None, *, base: Mapping[str, str] | None = None) -> dict[str, str]:
     """Environment for a Git process: the settings above, the caller's repository variables forgotten."""
-    env = {key: value for key, value in (os.environ if base is None else base).items() if key not in _FORGOTTEN}
+    inherited = without_secrets(os.environ if base is None else base)
+    env = {key: value for key, value in inherited.items() if key not in _FORGOTTEN}
     env = {key: value for key, value in env.items() if not key.startswith(("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"))}
     env["GIT_CONFIG_COUNT"] = str(len(_SETTINGS))
     for index, (key, value) in enumerate(_SETTINGS.items()):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from repoexpert.errors import InfrastructureError, Interrupted, StageFailed
 from repoexpert.progress import Progress
+from repoexpert.repository.credentials import without_secrets
 from repoexpert.training import checkpoints, children, logs
 
 _POLL_SECONDS = 0.5
@@ -108,7 +109,7 @@ def _run(
             stdout=stream,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, **environment},
+            env={**without_secrets(os.environ), **environment},
             start_new_session=True,
             preexec_fn=children.die_with_parent,
         )

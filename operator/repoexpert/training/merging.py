@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from repoexpert.errors import InfrastructureError
+from repoexpert.repository.credentials import without_secrets
 from repoexpert.training.logs import last_error
 from repoexpert.training.students import Student
 
@@ -33,7 +34,7 @@ def merge_adapter(adapter: Path, student: Student, target: Path, environment: Ma
     shutil.rmtree(target, ignore_errors=True)
     done = subprocess.run(
         merge_command(adapter, student, target, python=sys.executable),
-        env={**os.environ, **environment},
+        env={**without_secrets(os.environ), **environment},
         capture_output=True,
         text=True,
         timeout=_MERGE_SECONDS,

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from repoexpert.errors import InfrastructureError, Interrupted
 from repoexpert.progress import NoProgress, Progress
+from repoexpert.repository.credentials import without_secrets
 from repoexpert.training import children
 from repoexpert.training.logs import known_cause, last_error
 from repoexpert.training.machine import PATIENT_THREADS
@@ -116,7 +117,7 @@ def _forward(model_dir: Path, heldout: Path, template: str, progress: Progress, 
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **environment},
+                env={**without_secrets(os.environ), **environment},
                 start_new_session=True,
                 preexec_fn=children.die_with_parent,
             )
