@@ -18,13 +18,15 @@ from typing import Any
 
 from repoexpert.api.evaluation import Suite
 from repoexpert.api.expert import RepoExpert
-from repoexpert.dataset.export import DESCRIPTION, HELDOUT
-from repoexpert.evaluation import gathering, likelihood, model_runs, suites
+from repoexpert.dataset.export import DESCRIPTION, HELDOUT, TRAIN
+from repoexpert.evaluation import gathering, likelihood, model_runs, overlaps, suites
 from repoexpert.evaluation.model_runs import Endpoint, Model
+from repoexpert.evaluation.overlaps import Overlaps, find_overlaps, trained_tasks
 from repoexpert.evaluation.records import ModelResult, NllResult, Report, Role, SuiteScores
 from repoexpert.evaluation.scoring import score_suite
 from repoexpert.evaluation.viewer import attempts_of
 from repoexpert.experience.making import discard_proofs, make_tasks
+from repoexpert.experience.tasks import Task, read_tasks
 from repoexpert.graph import canonical
 from repoexpert.progress import Progress
 from repoexpert.repository.mirror import Mirror, Mirrors
@@ -52,6 +54,7 @@ class _Suite:
     name: str
     folder: Path
     fingerprint: str
+    overlaps: Overlaps
 
 
 def run(context: StageContext) -> dict[str, Any]:
@@ -59,7 +62,8 @@ def run(context: StageContext) -> dict[str, Any]:
     expert = context.expert
     suites.check_available(expert)
     suites.check_history(expert, context.resolution.cutoff_commit, context.resolution.until_commit)
-    ready = [_suite(context, suite) for suite in expert.spec.evaluation.suites]
+    trained = trained_tasks(context.inputs["dataset"] / TRAIN, read_tasks(context.inputs["tasks"] / suites.TASKS))
+    ready = [_suite(context, suite, trained) for suite in expert.spec.evaluation.suites]
     current = models.read_current(context.store, expert.metadata.namespace, expert.metadata.name)
     judged = _models(context, current)
     results = tuple(_result(context, model, ready) for model in judged)
@@ -69,7 +73,7 @@ def run(context: StageContext) -> dict[str, Any]:
                    if name not in ("evaluation", "serving")},
         settings=model_runs.settings(expert),
         stages=_summaries(context),
-        suites=[suites.read_info(suite.folder) for suite in ready],
+        suites=[overlaps.describe(suites.read_info(suite.folder), suite.overlaps) for suite in ready],
         models=results,
         nll=_nll(context, judged),
         curve=gathering.training_curve(context.inputs["training"]),
@@ -121,7 +125,7 @@ def _artifact(
     return context.store.fetch(key)
 
 
-def _suite(context: StageContext, suite: Suite) -> _Suite:
+def _suite(context: StageContext, suite: Suite, trained: Sequence[Task]) -> _Suite:
     expert, resolution = context.expert, context.resolution
     mirror = Mirrors(context.cache).ensure(resolution.url, resolution.until_commit)
     day = expert.spec.evaluation.until or _day_of(mirror, resolution.until_commit)
@@ -138,7 +142,7 @@ def _suite(context: StageContext, suite: Suite) -> _Suite:
         return _make_suite(context, suite, mirror, day, folder)
 
     folder = _artifact(context, _key(expert, suites.STAGE, fingerprint), make, {})
-    return _Suite(suite.name, folder, fingerprint)
+    return _Suite(suite.name, folder, fingerprint, find_overlaps(suites.read_tasks(folder), trained))
 
 
 def _make_suite(context: StageContext, suite: Suite, mirror: Mirror, day: date, folder: Path) -> dict[str, Any]:
@@ -212,7 +216,8 @@ def _result(context: StageContext, model: Model, ready: Sequence[_Suite]) -> Mod
     for suite in ready:
         folder = context.store.fetch(keys[suite.name])
         _copy(folder, context.work / gathering.RUNS / model.role / suite.name)
-        units = {task.id: task.unit for task in suites.read_tasks(suite.folder)}
+        seen = suite.overlaps.same_change
+        units = {task.id: task.unit for task in suites.read_tasks(suite.folder) if task.id not in seen}
         results = [result for result, _ in attempts_of(folder)]
         scores.append(score_suite(suite.name, units, results, expert.spec.evaluation.attempts, SEED))
     return ModelResult(role=model.role, digest=model.digest, source=model.source, suites=tuple(scores))
