@@ -33,7 +33,7 @@ class Suite(ApiModel):
         description="heldout: made from this repository's history after the cutoff. The others: the paper's published suites."
     )
     limit: Annotated[Count, Field(ge=1, le=100_000)] | None = Field(
-        default=None, description="Most tasks taken from the suite. Absent: all."
+        default=None, description="Most tasks taken from the suite. Absent: all; of heldout, 100."
     )
 
 
