@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from repoexpert.errors import InfrastructureError
 from repoexpert.repository.analysis import ImportGraph
+from repoexpert.repository.baseline import read_coverage
 from repoexpert.repository.mining import Layout
 from repoexpert.repository.records import Baseline, EnvironmentRecord
 from repoexpert.repository.trees import reading_archive
@@ -72,11 +73,7 @@ def load_ground(folder: Path) -> Ground:
         record = EnvironmentRecord.model_validate_json((folder / "environment.json").read_bytes())
         baseline = Baseline.model_validate_json((folder / "baseline.json").read_bytes())
         coverage = folder / "coverage.json"
-        measured = json.loads(coverage.read_bytes()) if coverage.exists() else {}
-        functions = measured.get("functions", [])
-        executed = {
-            test: tuple(functions[index] for index in indices) for test, indices in measured.get("tests", {}).items()
-        }
-    except (OSError, ValueError, ValidationError, IndexError, TypeError) as e:
+        executed = read_coverage(json.loads(coverage.read_bytes())) if coverage.exists() else {}
+    except (OSError, ValueError, ValidationError, LookupError, TypeError) as e:
         raise InfrastructureError(f"environment artifact {folder} cannot be read: {e}; make it again") from e
     return Ground(folder, record, baseline, executed)
