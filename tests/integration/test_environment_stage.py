@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -119,6 +120,9 @@ def test_a_copying_installation_leaves_no_copy_of_the_sources(tmp_path: Path, ca
     assert not [path for path in archived_paths(work / "overlay.tar.zst") if path.startswith("build/")]
     judged = Baseline.model_validate_json((work / "baseline.json").read_text())
     assert judged.stable == ("tests/test_calc.py::test_home",)
+    # What a build may write is a place of its repository alone.
+    assert not (cache / "uv").exists()
+    assert (cache / "installs" / hashlib.sha256((tmp_path / "origin").as_uri().encode()).hexdigest()[:16]).is_dir()
 
 
 FAILING = {

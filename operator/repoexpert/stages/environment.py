@@ -7,6 +7,7 @@ each run of the suite.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -117,7 +118,7 @@ def _build(context: StageContext, repository: _Repository) -> Built:
             uv=uv,
             probe=unpack_cached(context.work / "probe.tar.zst", context.cache),
             settings=settings,
-            cache=context.cache,
+            cache=_install_cache(context),
             scratch=folder,
             name=detected.project.name,
             roots=detected.source_roots,
@@ -126,6 +127,12 @@ def _build(context: StageContext, repository: _Repository) -> Built:
         )
         rungs = plan_rungs(detected, spec.install)
         return asyncio.run(building.build(shop, rungs, folder, context.work, lambda what: _tell(context, 1, what)))
+
+
+def _install_cache(context: StageContext) -> Path:
+    """The packages that a repository's installation downloaded, kept for its next one. A build may write there what it
+    likes, so no other repository's installation ever reads it."""
+    return context.cache / "installs" / hashlib.sha256(context.resolution.url.encode()).hexdigest()[:16]
 
 
 async def _measure(context: StageContext, repository: _Repository, built: Built) -> dict[str, Any]:
