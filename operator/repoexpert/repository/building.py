@@ -5,6 +5,7 @@ Called by the environment stage. What is finished is written whole, so that a se
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import re
@@ -27,10 +28,12 @@ from repoexpert.repository.mirror import Mirror
 from repoexpert.repository.objects import Blobs
 from repoexpert.repository.pythons import Interpreter
 from repoexpert.repository.records import InstallAttempt
+from repoexpert.storage.problems import disk_problem
 
 _COVERAGE = "coverage>=7.6,<7.7"
 """The newest that still runs on Python 3.8."""
 _DAY_SECONDS = 86_400
+_NO_SPACE = re.compile("no space left on device|disk quota exceeded", re.IGNORECASE)
 _LINES = 12
 """Of a failed command's output, in a message."""
 _WIDTH = 240
@@ -138,6 +141,8 @@ async def build(shop: Workshop, rungs: Sequence[Rung], folder: Path, work: Path,
         (work / log).write_text(result.log, encoding="utf-8", errors="replace")
         records.append(InstallAttempt(name=rung.name, commands=rung.commands, succeeded=result.succeeded, log=log))
         tried.append(result)
+        if not result.tests and _NO_SPACE.search(result.last):
+            raise disk_problem(OSError(errno.ENOSPC, "", str(folder)), folder)
         files = {test.partition("::")[0] for test in result.tests}
         if result.tests and len(result.broken) <= _BROKEN_SHARE * (len(files) + len(result.broken)):
             break

@@ -7,6 +7,7 @@ the mirror's configuration is ours, so nothing in the repository can run here (s
 from __future__ import annotations
 
 import difflib
+import errno
 import fcntl
 import hashlib
 import os
@@ -21,15 +22,16 @@ from urllib.parse import unquote, urlsplit
 from repoexpert.errors import BadInput, InfrastructureError
 from repoexpert.repository.credentials import Credentials, redact_urls
 from repoexpert.repository.git import PROTOCOLS, GitFailed, git_text, run_git
+from repoexpert.storage.problems import disk_problem
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SCP = re.compile(r"(?:[\w.-]+@)?[\w.-]+:(?!//)\S+")
 # What Git says when another try may help. An unknown host or a closed port is taken for a wrong address.
 _TRANSIENT = re.compile(
-    r"timed out|Connection reset|early EOF|returned error: (?:429|5\d\d)|unexpected disconnect|Operation too slow"
-    r"|No space left",
+    r"timed out|Connection reset|early EOF|returned error: (?:429|5\d\d)|unexpected disconnect|Operation too slow",
     re.IGNORECASE,
 )
+_NO_SPACE = re.compile("No space left on device|Disk quota exceeded", re.IGNORECASE)
 
 _ADVICE = re.compile(
     r"fatal: Could not read from remote repository|Please make sure you have the correct|and the repository exists"
@@ -160,6 +162,8 @@ class Mirrors:
                 return git_text(mirror.path, *arguments, extra_env=env)
             except GitFailed as e:
                 reason = credentials.redact(_essence(e.reason)) or f"git {arguments[0]} exit code {e.exit_code}"
+                if _NO_SPACE.search(reason):
+                    raise disk_problem(OSError(errno.ENOSPC, "", str(self._folder)), self._folder) from None
                 if not (local := _local_path(mirror.url)) and _TRANSIENT.search(reason):
                     raise InfrastructureError(f"cannot read repository {mirror.url}: {reason}") from None
                 raise BadInput(f"spec.repository.url: {_unreadable(mirror.url, local, reason)}") from None

@@ -29,6 +29,7 @@ from repoexpert.sandbox.identity import UserNamespace
 from repoexpert.sandbox.process import Ended, launch_script, run_bubblewrap
 from repoexpert.sandbox.protocol import ENVIRONMENT, PROBE, TESTBED, Limits, Result, Sandbox, StartTree
 from repoexpert.sandbox.system import system_binds, system_view
+from repoexpert.storage.problems import disk_problem
 
 _ARGV_BYTES = 100_000
 """A longer command travels as a file: one argument may have 128 KiB."""
@@ -37,6 +38,8 @@ _MOST_FILES = 1_000_000
 """Files that the disk may gain while one command runs, before that command is stopped."""
 _START_SECONDS = 600.0
 _TRANSFER_SECONDS = 120.0
+_FULL_BYTES = 16 << 20
+"""With less room than this left on the disk, a command that fails is the machine's failure."""
 _GET_BYTES = 256 << 20
 _PUT = 'mkdir -p -- "${1%/*}" && cat > "$1.put~" && mv -fT -- "$1.put~" "$1"'
 _GET = '[ -f "$1" ] || exit 44; cat -- "$1" 2>/dev/null'
@@ -275,7 +278,7 @@ class BubblewrapSandbox:
                 os.pwrite(options_fd, options, 0)
                 return [*self._pool.launcher(self._slot, self._group, options_fd), *command]
 
-            return await run_bubblewrap(
+            ended = await run_bubblewrap(
                 argv,
                 pass_fds=[options_fd, *files.values(), *([namespace.fd] if namespace is not None else [])],
                 timeout=timeout,
@@ -283,6 +286,11 @@ class BubblewrapSandbox:
                 stdin=stdin,
                 over_limit=watch.over,
             )
+        scratch = self._folder.parent.parent
+        if ended.exit_code != 0 and _free(scratch)[0] < _FULL_BYTES:
+            # Whatever failed may have failed for this: it says nothing about the repository or the model.
+            raise disk_problem(OSError(errno.ENOSPC, "", str(scratch)), scratch)
+        return ended
 
 
 def _inside(path: str) -> str:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from repoexpert.api.expert import RepoExpert
 from repoexpert.stages.context import Resolution
+from repoexpert.storage.problems import disk
 from repoexpert.storage.store import ArtifactStore, CorruptArtifact
 
 
@@ -45,7 +46,8 @@ def ensure(expert: RepoExpert, store: ArtifactStore, cache: Path, *, refresh: bo
         return known
     from repoexpert.repository.resolving import resolve
 
-    found = resolve(expert.spec.repository, expert.spec.evaluation.until, cache)
+    with disk(cache):
+        found = resolve(expert.spec.repository, expert.spec.evaluation.until, cache)
     resolution = Resolution(url=found.url, cutoff_commit=found.cutoff_commit, until_commit=found.until_commit)
     store.write_record(
         expert.metadata.namespace, expert.metadata.name, record_name(expert), resolution.model_dump(mode="json")
