@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 from repoexpert.api.experience import TEACHER_KEY_VARIABLE
 from repoexpert.errors import BadInput, InfrastructureError
@@ -55,7 +56,13 @@ class OpenAICompleter:
         self._rate_limit = rate_limit or RateLimit(0)
         # Without a key the SDK refuses to start; servers of one's own take any.
         self._client = openai.OpenAI(
-            base_url=base_url, api_key=api_key or "none", timeout=timeout, max_retries=retries, organization=""
+            base_url=base_url,
+            api_key=api_key or "none",
+            timeout=timeout,
+            max_retries=retries,
+            organization="",
+            # A proxy knows nothing of a server on this machine.
+            http_client=openai.DefaultHttpxClient(trust_env=False) if _is_here(base_url) else None,
         )
         self._key = api_key
         self._base_url = base_url or "https://api.openai.com/v1"
@@ -104,6 +111,10 @@ class OpenAICompleter:
         told = body.get("message") if isinstance(body, dict) else None
         text = " ".join((told if isinstance(told, str) and told else str(error)).split())
         return (text.replace(self._key, "***") if self._key else text)[:400]
+
+
+def _is_here(base_url: str | None) -> bool:
+    return urlsplit(base_url or "").hostname in ("127.0.0.1", "localhost", "::1")
 
 
 def _request_options(sampling: Sampling) -> dict[str, Any]:

@@ -71,6 +71,14 @@ class TestOpenAI:
             "repetition_penalty": 1.05,
         }
 
+    def test_a_server_on_this_machine_is_asked_without_the_proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        with serve(openai_answer("ok")) as server:
+            assert _openai(server).complete(MESSAGES).text == "ok"
+
     def test_unset_sampling_is_left_to_the_server(self) -> None:
         with serve(openai_answer("x")) as server:
             _openai(server, sampling=Sampling(), api_key=None).complete(MESSAGES)
