@@ -9,15 +9,18 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from repoexpert.agent.config import AgentConfig
 from repoexpert.agent.prompting import prompts_of
+from repoexpert.api.experience import Teacher
 from repoexpert.errors import BadInput, InfrastructureError, RepoExpertError, StageFailed
 from repoexpert.experience.tasks import Task, read_tasks
 from repoexpert.experience.verifying import Verifier
 from repoexpert.models import scripted
+from repoexpert.models.pricing import Price, price_of
 from repoexpert.repository.records import EnvironmentRecord
 from repoexpert.rollout.engine import run_rollouts
 from repoexpert.rollout.ledger import Summary
@@ -26,6 +29,8 @@ from repoexpert.sandbox.bubblewrap import BubblewrapPool
 from repoexpert.sandbox.environments import unpack_cached
 from repoexpert.sandbox.protocol import Limits, StartTree
 from repoexpert.stages.context import StageContext
+
+log = logging.getLogger(__name__)
 
 _SCRIPTED_PER_JOB = 2
 """A scripted teacher never waits for a model, so more sandboxes at once would only queue for the processor."""
@@ -45,10 +50,20 @@ def run(context: StageContext) -> dict[str, Any]:
     tasks = [task for task in tasks if task.unit in quotas]
     if not tasks:
         raise StageFailed("there is no proven task for any unit of spec.experience.units: nothing can be attempted")
+    if unpriced(experience.teacher):
+        log.warning(
+            "no price of %s is known, so its attempts count as free and spec.experience.budget.maxCost ends nothing",
+            experience.teacher.model,
+        )
     summary = asyncio.run(_collect(context, tasks, quotas))
     _check(summary)
     per_unit = {unit: sum(task.unit == unit for task in tasks) for unit in quotas}
     return {**summary.figures(per_unit), "quotas": quotas, "teacher": experience.teacher.model}
+
+
+def unpriced(teacher: Teacher) -> bool:
+    """Whether a budget cannot bound this teacher: a model that is not on the price list."""
+    return teacher.provider != "scripted" and price_of(teacher.model) == Price()
 
 
 async def _collect(context: StageContext, tasks: list[Task], quotas: dict[str, int]) -> Summary:
