@@ -32,6 +32,8 @@ from repoexpert.sandbox.protocol import SandboxPool, StartTree
 _STOP_SECONDS = 10.0
 _TRIES = 3
 """Sandboxes that one attempt may lose."""
+_HOPELESS = 8
+"""With so many infrastructure failures, one a sandbox at least, and not one result, no further task is begun."""
 
 
 @dataclass
@@ -57,6 +59,11 @@ class _Run:
     @property
     def over_budget(self) -> bool:
         return self.budget is not None and total_cost(self.results.values()) >= self.budget
+
+    def hopeless(self, concurrency: int) -> bool:
+        """Whether a service or the machine has failed every attempt so far, and often enough to stop trying."""
+        lost = sum(isinstance(failure, InfrastructureError) for failure in self.failures)
+        return not self.results and lost >= max(_HOPELESS, concurrency)
 
 
 async def run_rollouts(
@@ -119,7 +126,8 @@ async def _work_through(run: _Run, scheduler: Scheduler, concurrency: int, progr
     ended = 0
     try:
         while True:
-            while fatal is None and len(running) < concurrency and (task := scheduler.next()) is not None:
+            going = fatal is None and not run.hopeless(concurrency)
+            while going and len(running) < concurrency and (task := scheduler.next()) is not None:
                 running[asyncio.create_task(_run_task(run, task))] = task
             _report(run, progress, ended, ended + scheduler.expected, len(running))
             if not running:

@@ -246,6 +246,13 @@ async def test_when_no_attempt_could_be_made_the_first_cause_is_said(rig: Rig) -
         await rig.run([make_task(1), make_task(2)])
 
 
+async def test_a_service_that_never_answers_is_not_asked_for_every_task(rig: Rig) -> None:
+    rig.answers = lambda _task, _number: [InfrastructureError("nobody there")]
+    with pytest.raises(InfrastructureError, match="no attempt could be made; the first failure: nobody there"):
+        await rig.run([make_task(number) for number in range(40)], concurrency=2)
+    assert 8 <= len(rig.models) <= 10
+
+
 async def test_a_wrong_key_ends_the_run_after_those_that_are_running(rig: Rig) -> None:
     wrong = make_task(0).id
     rig.answers = lambda task, _: [BadInput("wrong key")] if task.id == wrong else [turn("ls"), turn(SUBMIT)]
