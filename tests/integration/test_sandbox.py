@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from repoexpert.errors import BadInput, SandboxLost, StageFailed
+from repoexpert.errors import BadInput, InfrastructureError, SandboxLost, StageFailed
 from repoexpert.sandbox.bubblewrap import BubblewrapPool
 from repoexpert.sandbox.cgroups import ControlGroups
 from repoexpert.sandbox.protocol import Sandbox, StartTree
@@ -102,6 +103,24 @@ async def test_endless_output_is_capped_and_keeps_both_ends(box: Sandbox) -> Non
     assert len(result.output) < 101_000
     endless = await box.run("yes", timeout=1)
     assert (endless.timed_out, endless.truncated) == (True, True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system takes root")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+async def test_a_command_that_fails_on_a_full_disk_is_the_machines_failure(start: StartTree, small_disk: Path) -> None:
+    async with make_pool(small_disk / "scratch") as pool, pool.claim(start) as box:
+        assert (await box.run("false", timeout=10)).exit_code == 1
+        with pytest.raises(InfrastructureError, match="no space left"):
+            await box.run("head -c 12000000 /dev/zero > /tmp/much; false", timeout=10)
 
 
 @with_control_groups
