@@ -2,6 +2,9 @@
 
 Called by installing.py after each attempt. An environment may hold only what installing made and the tree lacks:
 compiled extensions, metadata, generated files.
+
+The environment was writable to the repository's own build: any file in it may be a link to one of this machine's, and
+none is ever followed here.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ import shutil
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
+from repoexpert.errors import StageFailed
+
 _NEVER_PARTS = {
     *("__pycache__", "build", "dist", ".git", ".eggs", ".tox", ".nox", ".venv", "venv", "node_modules"),
     *(".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".cache", "htmlcov"),
@@ -19,6 +24,8 @@ _NEVER_PARTS = {
 _NEVER_SUFFIXES = (".pyc", ".pyo", ".o", ".obj", ".a", ".egg", ".whl", ".gcda", ".gcno", ".coverage", ".log")
 _COPY_BYTES = 200
 """A smaller file says nothing worth hiding: empty `__init__.py`, markers."""
+_LARGEST = 4 << 20
+"""A larger file is data: no task changes it."""
 
 
 def blob_id(content: bytes) -> str:
@@ -43,8 +50,13 @@ def _carried(path: str) -> bool:
 
 
 def site_packages(environment: Path) -> Path:
-    """The folder of installed packages of a virtual environment."""
-    return next(iter(sorted((environment / "lib").glob("python3*/site-packages"))))
+    """The folder of installed packages of a virtual environment. Raises StageFailed when it is not a folder in there."""
+    found = next(iter(sorted((environment / "lib").glob("python3*/site-packages"))), None)
+    if found is None or any(place.is_symlink() for place in (found, found.parent, environment / "lib", environment)):
+        raise StageFailed(
+            "the repository's installation removed its environment's site-packages or put a link in their place"
+        )
+    return found
 
 
 def remove_copies(
@@ -74,7 +86,7 @@ def remove_copies(
 
 def _files_of(site: Path, package: str) -> list[Path]:
     folder = site / package
-    if folder.is_symlink():
+    if folder.is_symlink() or not folder.resolve().is_relative_to(site.resolve()):
         return []
     files = [file for file in folder.rglob("*") if file.is_file() and not file.is_symlink()] if folder.is_dir() else []
     return sorted(files) + [file for file in (site / f"{package}.py",) if file.is_file() and not file.is_symlink()]
@@ -91,7 +103,7 @@ def find_copies(environment: Path, blobs: Mapping[str, str]) -> tuple[str, ...]:
     a vendored copy: `FILE = TREE PATH` a line."""
     found = []
     for file in sorted(environment.rglob("*.py")):
-        if file.is_symlink() or file.stat().st_size < _COPY_BYTES:
+        if file.is_symlink() or not file.is_file() or not _COPY_BYTES <= file.stat().st_size <= _LARGEST:
             continue
         if tracked := blobs.get(blob_id(file.read_bytes())):
             found.append(f"{file.relative_to(environment).as_posix()} = {tracked}")
@@ -101,20 +113,25 @@ def find_copies(environment: Path, blobs: Mapping[str, str]) -> tuple[str, ...]:
 def write_path_file(environment: Path, roots: Iterable[str], testbed: str) -> None:
     """Make imports find the sources in the tree, without anything of the project installed."""
     lines = [f"{testbed}/{root}".rstrip("/") for root in roots]
-    (site_packages(environment) / "repoexpert.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    target = site_packages(environment) / "repoexpert.pth"
+    target.unlink(missing_ok=True)
+    with target.open("x", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
 
 
 def drop_volatile(environment: Path) -> None:
     """Remove what differs between two equal installations: uv's time stamps, bytecode, locks."""
-    for file in environment.rglob("uv_cache.json"):
+    for file in [file for file in environment.rglob("uv_cache.json") if file.is_symlink() or file.is_file()]:
         file.unlink()
         record = file.with_name("RECORD")
-        if record.is_file():
-            lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
-            record.write_text("".join(it for it in lines if "/uv_cache.json," not in it), encoding="utf-8")
+        if record.is_file() and not record.is_symlink():
+            lines = record.read_bytes().splitlines(keepends=True)
+            record.unlink()
+            record.write_bytes(b"".join(it for it in lines if b"/uv_cache.json," not in it))
     (environment / ".lock").unlink(missing_ok=True)
     for folder in list(environment.rglob("__pycache__")):
-        shutil.rmtree(folder)
+        if folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder)
 
 
 def installed(environment: Path) -> tuple[str, ...]:
@@ -122,6 +139,8 @@ def installed(environment: Path) -> tuple[str, ...]:
     lines = set()
     for info in site_packages(environment).glob("*.dist-info"):
         metadata, origin = info / "METADATA", info / "direct_url.json"
+        if metadata.is_symlink() or origin.is_symlink() or info.is_symlink():
+            continue
         local = origin.is_file() and '"file:///testbed' in origin.read_text(encoding="utf-8", errors="replace")
         if metadata.is_file() and not local:
             text = metadata.read_text(encoding="utf-8", errors="replace")
