@@ -24,6 +24,8 @@ from repoexpert.repository.objects import Blobs, list_tree
 from repoexpert.repository.reversal import TIERS, Part, Tier, parts_of, undo_file, whole_tier
 from repoexpert.repository.symbol_undo import Today
 
+_LARGEST = 4 << 20
+"""Bytes; a larger Python file is data, and merging it would take minutes."""
 _SMALL = 300
 """Histories shorter than this are not worth a second process."""
 
@@ -104,7 +106,7 @@ class Undoing:
 
     def __init__(self, git_dir: Path, tree: Mapping[str, str], layout: Layout = Layout()) -> None:
         self._git_dir, self._tree = git_dir, tree
-        self._blobs = Blobs(git_dir)
+        self._blobs = Blobs(git_dir, most=_LARGEST)
         self._contents: dict[str, bytes | None] = {}
         sources = sorted(path for path in tree if layout.kind(path) == "source")
         self.today = Today(sources, self._today)

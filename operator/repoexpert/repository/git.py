@@ -33,6 +33,8 @@ _SETTINGS = {
     "filter.lfs.required": "false",
     "log.showSignature": "false",
     "diff.external": "",
+    # No diff of a larger file is made, and none is held in memory while it is fetched.
+    "core.bigFileThreshold": "4m",
     # A server that stops sending is given up after a minute instead of holding the stage for ever.
     "http.lowSpeedLimit": "1000",
     "http.lowSpeedTime": "60",

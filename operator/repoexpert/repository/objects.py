@@ -29,9 +29,10 @@ def open_git(
 
 
 class Blobs:
-    """Reads file contents by object name, one at a time."""
+    """Reads file contents by object name, one at a time; with `most`, a file of more bytes counts as not there."""
 
-    def __init__(self, git_dir: Path) -> None:
+    def __init__(self, git_dir: Path, *, most: int | None = None) -> None:
+        self._most = most
         self._process = open_git(git_dir, ["cat-file", "--batch"], subprocess.PIPE)
         if self._process.stdin is None or self._process.stdout is None:
             raise InfrastructureError("git cat-file started without pipes")
@@ -53,7 +54,13 @@ class Blobs:
         fields = header.rsplit(b" ", 2)
         if header.endswith((b" missing\n", b" ambiguous\n")) or len(fields) != 3:
             return None
-        content = stdout.read(int(fields[2]) + 1)[:-1]
+        size = int(fields[2])
+        if self._most is not None and size > self._most:
+            left = size + 1
+            while left and (chunk := stdout.read(min(left, 1 << 20))):
+                left -= len(chunk)
+            return None
+        content = stdout.read(size + 1)[:-1]
         return content if fields[1] == b"blob" else None
 
     def close(self) -> None:
