@@ -212,7 +212,7 @@ def test_a_cache_without_room_is_no_fault_of_the_repository(case: str, person: P
     person.write()
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(tmp_path)], check=True)
     try:
-        done = person.runs("--cache", str(tmp_path / "cache"), store="unused")
+        done = person.runs("--cache", str(tmp_path / "cache"), store="never")
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
     assert (done.returncode, done.stdout) == (code, "")
