@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Protocol
 
 from repoexpert.errors import BadInput
+from repoexpert.repository.mining import committed_at
 from repoexpert.repository.mirror import Mirrors
 
 
@@ -35,7 +36,7 @@ class Resolved:
 
 def end_of_day(day: date) -> datetime:
     """The last second of a day, UTC: a cutoff includes its day."""
-    return datetime.combine(day, time.min, UTC) + timedelta(days=1, seconds=-1)
+    return datetime.combine(day, time(23, 59, 59), UTC)
 
 
 def last_before(commits: Sequence[tuple[str, int]], end: int) -> str | None:
@@ -70,7 +71,7 @@ def resolve(
     commits = [(commit, int(when)) for when, commit in (line.split() for line in listing.splitlines())]
     cutoff = last_before(commits, int(end_of_day(repository.cutoff).timestamp()))
     if cutoff is None:
-        first = datetime.fromtimestamp(min(when for _, when in commits), UTC).date()
+        first = committed_at("", str(min(when for _, when in commits))).date()
         raise BadInput(
             f"spec.repository.cutoff {repository.cutoff} is before the first commit on {repository.ref} of {mirror.url} "
             f"({first}); move the cutoff to that day or later"
@@ -78,6 +79,6 @@ def resolve(
     end = head if until is None else last_before(commits, int(end_of_day(until).timestamp())) or cutoff
     notes: tuple[str, ...] = ()
     if cutoff == head:
-        newest = datetime.fromtimestamp(max(when for _, when in commits), UTC).date()
+        newest = committed_at("", str(max(when for _, when in commits))).date()
         notes = (f"the cutoff {repository.cutoff} is not before the last commit ({newest}): there is no later history",)
     return Resolved(mirror.url, cutoff, end, notes)

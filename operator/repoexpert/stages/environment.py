@@ -14,7 +14,6 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from repoexpert.repository.checkouts import write_git_folder
 from repoexpert.repository.detection import Detected
 from repoexpert.repository.installing import Workshop, find_uv
 from repoexpert.repository.ladder import plan_rungs
+from repoexpert.repository.mining import committed_at
 from repoexpert.repository.mirror import Mirror, Mirrors
 from repoexpert.repository.pytestsettings import pytest_command
 from repoexpert.repository.pythons import Interpreter, choose_interpreter, find_interpreters
@@ -165,11 +165,11 @@ async def _measure(context: StageContext, repository: _Repository, built: Built)
 
 def _record(context: StageContext, repository: _Repository, built: Built, partial: bool) -> EnvironmentRecord:
     commit, detected = context.resolution.cutoff_commit, repository.detected
-    seconds = int(repository.mirror.git("show", "--no-patch", "--format=%ct", commit))
+    seconds = repository.mirror.git("show", "--no-patch", "--format=%ct", commit).strip()
     return EnvironmentRecord(
         url=context.resolution.url,
         commit=commit,
-        committed=datetime.fromtimestamp(seconds, UTC).isoformat(),
+        committed=committed_at("", seconds).isoformat(),
         python=str(repository.interpreter),
         python_prefix=str(repository.interpreter.prefix),
         exclude_newer=repository.exclude_newer,

@@ -12,7 +12,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from repoexpert.experience.making import discard_proofs, make_tasks
 from repoexpert.experience.tasks import Task, read_tasks
 from repoexpert.graph import canonical
 from repoexpert.progress import Progress
+from repoexpert.repository.mining import committed_at
 from repoexpert.repository.mirror import Mirror, Mirrors
 from repoexpert.serving import hardware, models
 from repoexpert.serving.server import VllmServer
@@ -183,7 +184,7 @@ def _at_the_end(context: StageContext, day: date, work: Path) -> StageContext:
 
 
 def _day_of(mirror: Mirror, commit: str) -> date:
-    return datetime.fromtimestamp(int(mirror.git("show", "-s", "--format=%ct", commit).strip()), UTC).date()
+    return committed_at("", mirror.git("show", "-s", "--format=%ct", commit).strip()).date()
 
 
 def _models(context: StageContext, current: models.Current | None) -> list[Model]:

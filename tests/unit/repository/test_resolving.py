@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from repoexpert.errors import BadInput
+from repoexpert.repository.git import git_text, run_git
 from repoexpert.repository.mirror import Mirrors, clean_url
 from repoexpert.repository.resolving import end_of_day, last_before, resolve
 
@@ -71,6 +72,21 @@ def test_a_cutoff_means_the_last_commit_of_its_day(case: str, repository: Path, 
 
 def test_no_later_history_is_noted(repository: Path, tmp_path: Path) -> None:
     assert "no later history" in resolve(Spec(repository.as_uri(), date(2021, 1, 1)), None, tmp_path / "cache").notes[0]
+
+
+def test_the_last_day_of_the_calendar_has_an_end() -> None:
+    assert end_of_day(date(9999, 12, 31)).isoformat() == "9999-12-31T23:59:59+00:00"
+
+
+def test_a_commit_of_a_year_that_no_calendar_has_is_resolved(repository: Path, tmp_path: Path) -> None:
+    tree = git_text(repository / ".git", "rev-parse", "HEAD^{tree}").strip()
+    far = f"tree {tree}\nauthor a <a@b> 99999999999999 +0000\ncommitter a <a@b> 99999999999999 +0000\n\nfar\n"
+    commit = run_git(
+        repository / ".git", ["hash-object", "-t", "commit", "-w", "--stdin", "--literally"], stdin=far.encode()
+    )
+    git_text(repository / ".git", "branch", "far", commit.decode().strip())
+    with pytest.raises(BadInput, match="9999-12-31"):
+        resolve(Spec(repository.as_uri(), date(2001, 1, 1), "far"), None, tmp_path / "cache")
 
 
 def test_a_cutoff_before_the_first_commit_names_its_date(repository: Path, tmp_path: Path) -> None:
