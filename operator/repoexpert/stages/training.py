@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from repoexpert.errors import BadInput, StageFailed
 from repoexpert.stages.context import StageContext
 from repoexpert.training.checkpoints import collect_model
 from repoexpert.training.launcher import Expected, Outcome, train
-from repoexpert.training.machine import device_for, trainer_environment
+from repoexpert.training.machine import device_for, require_rank, trainer_environment
 from repoexpert.training.merging import merge_adapter
 from repoexpert.training.recipe import (
     Device,
@@ -38,6 +39,7 @@ def run(context: StageContext) -> dict[str, Any]:
     student = resolve_student(base.source, context.cache, context.progress, revision=base.revision)
     recipe = Recipe.of(spec)
     device = device_for(recipe, spec.gpus, spec.nodes)
+    require_rank(device.nodes, os.environ)
     dataset = context.inputs["dataset"]
     description = json.loads((dataset / DESCRIPTION).read_text(encoding="utf-8"))
     if description["template"] != student.template:

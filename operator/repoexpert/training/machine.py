@@ -5,8 +5,10 @@ Detected, not configured: a CPU with bfloat16 matrix units trains three to five 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from repoexpert.errors import BadInput
 from repoexpert.training.recipe import Device, Recipe
 
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -26,6 +28,17 @@ def device_for(recipe: Recipe, gpus: int, nodes: int, cpuinfo: Path = Path("/pro
         return Device(gpus=gpus, nodes=nodes)
     text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
     return Device(gpus=0, nodes=1, bf16=has_bf16(text))
+
+
+def require_rank(nodes: int, environ: Mapping[str, str]) -> None:
+    """Raises BadInput where several nodes are asked for and nobody said which one this is: torchrun would wait for the
+    others for ever."""
+    missing = [name for name in ("PET_NODE_RANK", "PET_MASTER_ADDR") if name not in environ]
+    if nodes > 1 and missing:
+        raise BadInput(
+            f"spec.training.nodes is {nodes}, and {' and '.join(missing)} do not say which of them this is: set "
+            "training.nodes to 1 on a single machine"
+        )
 
 
 def trainer_environment(device: Device, scratch: Path) -> dict[str, str]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from repoexpert.training.machine import device_for, has_bf16, trainer_environment
+import pytest
+
+from repoexpert.errors import BadInput
+from repoexpert.training.machine import device_for, has_bf16, require_rank, trainer_environment
 from repoexpert.training.nll import NllRow, summarize
 from repoexpert.training.recipe import Device, Recipe
 
@@ -36,3 +39,10 @@ def test_means_weigh_tokens_or_trajectories_and_leave_out_what_counts_nothing() 
     report = summarize("m", "d", "chatml", rows)
     assert (report.token_weighted, report.per_trajectory, report.n_tokens) == (1.75, 1.5, 40)
     assert summarize("m", "d", "chatml", []).n_tokens == 0
+
+
+def test_several_nodes_need_to_know_which_one_this_is() -> None:
+    require_rank(1, {})
+    require_rank(2, {"PET_NODE_RANK": "0", "PET_MASTER_ADDR": "10.0.0.1"})
+    with pytest.raises(BadInput, match="nodes is 2"):
+        require_rank(2, {})
