@@ -34,7 +34,12 @@ def require_later_history(expert: RepoExpert, resolved: Resolution, until: Stage
 
 
 def require_inputs(expert: RepoExpert, missing: Sequence[StageName], environ: Mapping[str, str]) -> None:
-    """Raises BadInput when a stage that is about to run lacks the teacher's key or the folder of the base model."""
+    """Raises BadInput when the expert is suspended with work to do, or when a stage that is about to run lacks the
+    teacher's key or the folder of the base model."""
+    if missing and expert.spec.suspend:
+        raise BadInput(
+            "spec.suspend is true, so nothing runs: set it to false, or leave it out, to run the missing stages"
+        )
     if "rollout" in missing:
         require_key(expert.spec.experience.teacher, environ)
     if _READ_THE_BASE_MODEL & set(missing):

@@ -33,7 +33,7 @@ class Result:
 
 @dataclass(frozen=True)
 class StartTree:
-    """What a sandbox's `/testbed` holds: the archive's files, then the patches in order, then `remove`, `files` laid
+    """What a sandbox's `/testbed` holds: the archive's files, then the patches in order, then `files` laid
     over; committed as one orphan commit unless `commit` is False."""
 
     archive: Path

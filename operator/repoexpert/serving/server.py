@@ -84,6 +84,8 @@ class VllmServer:
 
     async def __aenter__(self) -> Self:
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.log.exists():  # why the last one ended is still wanted when it is tried again
+            self.log.replace(self.log.with_suffix(".previous.log"))
         with self.log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,

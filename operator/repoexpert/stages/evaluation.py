@@ -19,6 +19,7 @@ from typing import Any
 from repoexpert.api.evaluation import Suite
 from repoexpert.api.expert import RepoExpert
 from repoexpert.dataset.export import DESCRIPTION, HELDOUT, TRAIN
+from repoexpert.errors import BadInput
 from repoexpert.evaluation import gathering, likelihood, model_runs, overlaps, suites
 from repoexpert.evaluation.model_runs import Endpoint, Model
 from repoexpert.evaluation.overlaps import Overlaps, find_overlaps, trained_tasks
@@ -200,6 +201,11 @@ def _models(context: StageContext, current: models.Current | None) -> list[Model
     candidate = make_plan(expert, context.resolution)["training"]
     found.append(Model("candidate", weights, digest(weights), str(candidate)))
     if "served" in compared and current is not None:
+        if context.store.manifest(current.key) is None:
+            raise BadInput(
+                f"the served model {current.key} is not in the store any more, so nothing can be compared with it: put it back, "
+                "or take `served` out of spec.evaluation.compareWith"
+            )
         served = models.weights(context.store.fetch(current.key))
         found.append(Model("served", served, digest(served), current.model))
     return found
