@@ -33,7 +33,8 @@ e2e: demo ## The demo from end to end, then what a person does with it
 	$(BIN)/pytest -q tests/e2e
 
 bench: setup ## Benchmarks, each figure beside its bound; HISTORY=path-to-a-git-repository for the mining benchmark
-	@for script in benchmarks/*.py; do echo "== $$script"; HISTORY='$(HISTORY)' $(BIN)/python "$$script" || exit 1; done
+	@for name in dataset rollout sandbox; do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@echo "== mining"; $(BIN)/python -m benchmarks.mining $(or $(HISTORY),.)
 
 generate: setup ## Write the generated files: CRDs, pinned constraints
 	$(BIN)/repoexpert crd --output-dir crds
