@@ -221,8 +221,10 @@ def test_a_run_killed_with_kill_9_leaves_no_process_and_the_next_one_goes_on(ben
         victim = bench.start()
         eventually(lambda stage=stage: stage in bench.calls())  # type: ignore[misc]
         time.sleep(0.4)
-        below = descendants(victim.pid)
-        assert below
+        below: set[int] = set()
+        eventually(
+            lambda seen=below, pid=victim.pid: seen.update(descendants(pid)) or seen
+        )  # between two children: none
         victim.kill()
         victim.communicate()
         eventually(lambda below=below: not any(_alive(process) for process in below))  # type: ignore[misc]
