@@ -30,7 +30,6 @@ from repoexpert.errors import BadInput, InfrastructureError
 from repoexpert.repository.buildsettings import read_build_settings
 from repoexpert.repository.credentials import redact_urls
 
-_DEFAULT_INDEX = ""
 _JSON = "application/vnd.pypi.simple.v1+json"
 _SECONDS = 60
 _FILE_BYTES = 20 << 20
@@ -51,8 +50,10 @@ class Release:
 
 def index_url(environ: Mapping[str, str], home: Path) -> str:
     """The index that uv or pip is set to use on this machine."""
+    from pypi_simple import PYPI_SIMPLE_ENDPOINT
+
     variables = read_build_settings(environ, home).variables
-    return variables.get("UV_DEFAULT_INDEX") or variables.get("UV_INDEX_URL") or _DEFAULT_INDEX
+    return variables.get("UV_DEFAULT_INDEX") or variables.get("UV_INDEX_URL") or PYPI_SIMPLE_ENDPOINT
 
 
 def list_releases(name: str, index: str) -> list[Release]:
